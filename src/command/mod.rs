@@ -1,0 +1,72 @@
+//! One file per subcommand: gather, decide, hand to `report`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Global};
+use crate::failure::Failure;
+use crate::host::Host;
+use crate::host::facts::{Facts, Gpu};
+use crate::report::printer::{Printer, Verbosity};
+
+/// What every command is given.
+#[derive(Debug)]
+pub struct Program {
+    pub host: Host,
+    pub global: Global,
+    pub printer: Printer,
+}
+
+impl Program {
+    pub fn new(global: Global) -> Self {
+        let verbosity = match (global.quiet, global.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::Normal,
+            (false, _) => Verbosity::Verbose,
+        };
+        Self { host: Host::Live, printer: Printer { json: global.json, verbosity }, global }
+    }
+
+    /// The folder that holds builds, downloads and caches of ours: `--home`, `LLAMA_DOCTOR_HOME`, or the system's data folder.
+    pub fn home(&self) -> Result<PathBuf, Failure> {
+        use etcetera::BaseStrategy as _;
+        if let Some(home) = &self.global.home {
+            return Ok(home.clone());
+        }
+        if let Some(home) = self.host.variable(crate::host::environment::LLAMA_DOCTOR_HOME.name) {
+            return Ok(home.into());
+        }
+        etcetera::choose_base_strategy()
+            .map(|folders| folders.data_dir().join("llama-doctor"))
+            .map_err(|error| Failure::environment(error).hinted("name a folder with `--home DIR`"))
+    }
+
+    /// The GPUs to plan for: `--gpu`, `--facts`, or those found.
+    pub fn gpus(&self) -> Result<Vec<Gpu>, Failure> {
+        if !self.global.gpu.is_empty() {
+            let specs = self.global.gpu.iter().enumerate();
+            return specs.map(|(index, spec)| crate::manifest::gpus::simulated(spec, index)).collect();
+        }
+        Ok(self.facts()?.gpus)
+    }
+
+    /// The machine: `--facts`, or this one.
+    pub fn facts(&self) -> Result<Facts, Failure> {
+        if let Some(path) = &self.global.facts {
+            return Ok(Facts::load(path)?);
+        }
+        Ok(Facts { schema: crate::host::facts::SCHEMA.to_owned(), ..Facts::default() })
+    }
+}
+
+pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let program = Program::new(cli.global);
+    match cli.command {
+        None => {
+            let facts = program.facts()?;
+            program.printer.json(&facts)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(command) => match command {},
+    }
+}

@@ -1,0 +1,93 @@
+//! What any failure says: every module's error becomes a [`Failure`] here, with its exit code and the way out.
+
+use std::error::Error;
+use std::fmt;
+
+/// Why the program stops; the number is the exit code of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What was typed, or a file that was named, is not usable.
+    Usage = 2,
+    /// This machine lacks something: a file, a right, a GPU.
+    Environment = 3,
+    Network = 4,
+    /// A digest, a signature or a file's own structure is wrong.
+    Integrity = 5,
+    /// llama-server did not start, or died.
+    Server = 6,
+    /// A bug of ours.
+    Internal = 70,
+}
+
+/// An error on its way to the user, with the advice that belongs to it.
+#[derive(Debug)]
+pub struct Failure {
+    pub kind: Kind,
+    pub error: Box<dyn Error + Send + Sync>,
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    pub fn new(kind: Kind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, error: error.into(), hints: Vec::new() }
+    }
+
+    pub fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Usage, error)
+    }
+
+    pub fn environment(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Environment, error)
+    }
+
+    /// Adds one line of advice.
+    #[must_use]
+    pub fn hinted(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        self.kind as u8
+    }
+}
+
+impl fmt::Display for Failure {
+    /// The error and its causes, on one line each.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.error)?;
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            write!(formatter, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::environment(error)
+    }
+}
+
+impl From<crate::units::ParseUnitError> for Failure {
+    fn from(error: crate::units::ParseUnitError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<crate::manifest::gpus::UnknownGpu> for Failure {
+    fn from(error: crate::manifest::gpus::UnknownGpu) -> Self {
+        let near = error.nearest.join("`, `");
+        let failure = Self::usage(error);
+        let failure = if near.is_empty() { failure } else { failure.hinted(format!("did you mean `{near}`?")) };
+        failure.hinted("any card can be described as `NAME:TOTAL:CAPABILITY[:FREE]`, for instance `big:24GiB:8.6`")
+    }
+}
+
+impl From<crate::host::facts::FactsError> for Failure {
+    fn from(error: crate::host::facts::FactsError) -> Self {
+        Self::usage(error).hinted("record a machine with `llama-doctor check --save FILE`")
+    }
+}

@@ -1,0 +1,66 @@
+//! The machine as facts with their origin. IO happens here; nothing here judges.
+
+pub mod environment;
+pub mod facts;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// The machine as the program sees it. `Recorded` replays one in tests: files under `root`, variables, command outputs.
+#[derive(Debug, Clone, Default)]
+pub enum Host {
+    #[default]
+    Live,
+    Recorded {
+        root: PathBuf,
+        environment: BTreeMap<OsString, OsString>,
+        /// Keyed by the command line, words joined by one space.
+        outputs: BTreeMap<String, Vec<u8>>,
+    },
+}
+
+impl Host {
+    /// Where an absolute path of this machine lies for us.
+    pub fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
+        let absolute = absolute.as_ref();
+        match self {
+            Self::Live => absolute.to_owned(),
+            Self::Recorded { root, .. } => root.join(absolute.strip_prefix("/").unwrap_or(absolute)),
+        }
+    }
+
+    /// The value of an environment variable. An empty one counts as absent.
+    pub fn variable(&self, name: impl AsRef<OsStr>) -> Option<OsString> {
+        let value = match self {
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+            Self::Live => std::env::var_os(name),
+            Self::Recorded { environment, .. } => environment.get(name.as_ref()).cloned(),
+        };
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// As [`Host::variable`], for values that are text; one that is not Unicode counts as absent.
+    pub fn text_variable(&self, name: impl AsRef<OsStr>) -> Option<String> {
+        self.variable(name)?.into_string().ok()
+    }
+
+    /// Every environment variable whose name starts with `prefix`, sorted.
+    pub fn variables_starting_with(&self, prefix: &str) -> BTreeMap<String, String> {
+        let pairs: Vec<(OsString, OsString)> = match self {
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+            Self::Live => std::env::vars_os().collect(),
+            Self::Recorded { environment, .. } => environment.clone().into_iter().collect(),
+        };
+        pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+            .filter(|(name, _)| name.starts_with(prefix))
+            .collect()
+    }
+
+    /// The text of a file of this machine, if it can be read.
+    pub fn read_to_string(&self, absolute: impl AsRef<Path>) -> std::io::Result<String> {
+        fs_err::read_to_string(self.path(absolute))
+    }
+}

@@ -1,0 +1,28 @@
+//! `llama-doctor`: makes llama.cpp really run on an NVIDIA card, with proofs instead of labels.
+//!
+//! # The map
+//!
+//! | folder | question it answers |
+//! |---|---|
+//! | [`cli`] | what can be typed |
+//! | [`command`] | what each subcommand does: gather, decide, hand to `report` |
+//! | [`fit`] | what llama.cpp will allocate, and the largest that fits |
+//! | [`host`] | what this machine is: facts, each with its origin |
+//! | [`check`] | what is wrong with it: one question a file, from facts alone |
+//! | [`manifest`] | the typed view of `manifests/` |
+//! | [`report`] | what people and programs read |
+//! | [`failure`] | what any failure says, and its exit code |
+//! | [`units`] | bytes, versions, capabilities, build tags |
+//!
+//! Observe, judge and render are different folders: `host` does IO and never judges; `check` computes
+//! and never does IO; `report` prints and never decides.
+
+pub mod check;
+pub mod cli;
+pub mod command;
+pub mod failure;
+pub mod fit;
+pub mod host;
+pub mod manifest;
+pub mod report;
+pub mod units;

@@ -1,0 +1,3 @@
+//! The typed view of `manifests/`: facts of the field as data, each row with its source, embedded and parsed once.
+
+pub mod gpus;

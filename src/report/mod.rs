@@ -1,0 +1,3 @@
+//! What people and programs read. Prints, and never decides.
+
+pub mod printer;
