@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::host::windows_facts::WindowsFacts;
 use crate::units::{Bytes, ComputeCapability, CudaVersion, DriverVersion};
 
 /// How a fact was learned.
@@ -176,6 +177,9 @@ pub struct HostFacts {
     pub memory_available: Fact<Bytes>,
     #[serde(default)]
     pub store_disk_free: Fact<Bytes>,
+    /// What only Windows has; absent elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<WindowsFacts>,
 }
 
 /// Everything that was learned of one machine.

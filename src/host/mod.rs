@@ -2,6 +2,7 @@
 
 pub mod environment;
 pub mod facts;
+pub mod windows_facts;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
