@@ -86,6 +86,30 @@ impl From<crate::manifest::gpus::UnknownGpu> for Failure {
     }
 }
 
+impl From<crate::gguf::OpenError> for Failure {
+    fn from(error: crate::gguf::OpenError) -> Self {
+        use crate::gguf::GgufError as Problem;
+        let hint = match &error.error {
+            Problem::Io(_) => return Self::environment(error),
+            Problem::LfsPointer => "fetch the file itself: `git lfs pull`, or `llama-doctor pull`",
+            Problem::HtmlPage => "download the file again; a hub's page address is not its file address",
+            Problem::Version1 | Problem::BigEndian | Problem::RemovedTensorType { .. } => {
+                "get a current conversion of the model for llama.cpp"
+            }
+            Problem::UnknownVersion(_) | Problem::UnknownTensorType { .. } | Problem::UnknownValueType { .. } => {
+                "a newer llama-doctor may know it; otherwise the file is damaged: check its digest"
+            }
+            Problem::ShardName => "rename the parts as they were published, all in one folder",
+            Problem::MissingShard { .. } | Problem::WrongShard { .. } | Problem::ShardTensors { .. } => {
+                "download all parts of one model into one folder, under their own names"
+            }
+            Problem::NoArchitecture => "it holds no language model that llama-server can run",
+            _ => "download it again and compare its size and digest with the published ones",
+        };
+        Self::new(Kind::Integrity, error).hinted(hint)
+    }
+}
+
 impl From<crate::host::facts::FactsError> for Failure {
     fn from(error: crate::host::facts::FactsError) -> Self {
         Self::usage(error).hinted("record a machine with `llama-doctor check --save FILE`")

@@ -7,6 +7,7 @@
 //! | [`cli`] | what can be typed |
 //! | [`command`] | what each subcommand does: gather, decide, hand to `report` |
 //! | [`fit`] | what llama.cpp will allocate, and the largest that fits |
+//! | [`gguf`] | what a model file's header says |
 //! | [`host`] | what this machine is: facts, each with its origin |
 //! | [`check`] | what is wrong with it: one question a file, from facts alone |
 //! | [`manifest`] | the typed view of `manifests/` |
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod command;
 pub mod failure;
 pub mod fit;
+pub mod gguf;
 pub mod host;
 pub mod manifest;
 pub mod report;

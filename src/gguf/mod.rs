@@ -1,0 +1,15 @@
+//! GGUF files: what a header says, read through [`Bytes`] so that a file and a ranged download look alike. Reads headers only, never weights.
+
+mod bytes;
+mod error;
+mod header;
+mod model;
+mod tensor_type;
+mod value;
+
+pub use bytes::{Bytes, FileBytes};
+pub use error::{GgufError, OpenError};
+pub use header::{Header, Tensor};
+pub use model::{Model, Shard, ShardName};
+pub use tensor_type::TensorType;
+pub use value::{Array, Value};
