@@ -13,6 +13,7 @@
 //! | [`manifest`] | the typed view of `manifests/` |
 //! | [`report`] | what people and programs read |
 //! | [`failure`] | what any failure says, and its exit code |
+//! | [`script`] | launch scripts, one file per dialect |
 //! | [`units`] | bytes, versions, capabilities, build tags |
 //!
 //! Observe, judge and render are different folders: `host` does IO and never judges; `check` computes
@@ -27,4 +28,5 @@ pub mod gguf;
 pub mod host;
 pub mod manifest;
 pub mod report;
+pub mod script;
 pub mod units;

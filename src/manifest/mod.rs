@@ -1,3 +1,4 @@
 //! The typed view of `manifests/`: facts of the field as data, each row with its source, embedded and parsed once.
 
 pub mod gpus;
+pub mod server_flags;

@@ -1,0 +1,3 @@
+//! Launch scripts from one plan, for every place a server starts.
+
+pub mod arguments;
