@@ -1,11 +1,14 @@
 //! What can be typed: clap types only. Each subcommand's own arguments lie in `cli/`, one file per subcommand.
 
+pub mod fit;
+pub mod words;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[derive(Debug, Parser)]
-#[command(name = "llama-doctor", version, about, max_term_width = 100)]
+#[command(name = "llama-doctor", version, about, max_term_width = 100, args_override_self = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use llama_doctor::cli::{Cli, Color, Global};
+use llama_doctor::cli::{Cli, Color, Global, words};
 use llama_doctor::{command, report};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(words::rewritten(std::env::args_os()));
     set_colors(cli.global.color);
     set_log(&cli.global);
     match command::run(cli) {
