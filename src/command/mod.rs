@@ -55,7 +55,7 @@ impl Program {
         if let Some(path) = &self.global.facts {
             return Ok(Facts::load(path)?);
         }
-        Ok(Facts { schema: crate::host::facts::SCHEMA.to_owned(), ..Facts::default() })
+        Ok(crate::host::observe(&self.host, &self.home()?))
     }
 }
 

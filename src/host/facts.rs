@@ -1,13 +1,21 @@
 //! What was learned of one machine, and how: the value that `check --save` writes and `--facts` reads.
 
+mod gpu;
+mod host;
+mod linux;
+mod models;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+pub use gpu::{DriverApi, DriverApiDevice, DriverFacts, Gpu, GpuOrigin, GpuProcess, PcieLink, UnreadableGpu};
+pub use host::{Disk, DiskPurpose, HostFacts, JitCache, OperatingSystem};
+pub use linux::{Container, ContainerTools, DeviceNode, KernelDriver, PciGpu, UserDriver, Wsl};
+pub use models::{ModelFile, ModelFileKind, PartialDownload};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-
-use crate::host::windows_facts::WindowsFacts;
-use crate::units::{Bytes, ComputeCapability, CudaVersion, DriverVersion};
 
 /// How a fact was learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,122 +74,6 @@ impl<T> Default for Fact<T> {
     }
 }
 
-/// Where the figures of a GPU come from, as the contract names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum GpuOrigin {
-    Nvml,
-    Simulated,
-    Recorded,
-}
-
-/// A process that holds memory of a GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct GpuProcess {
-    pub pid: u32,
-    pub name: String,
-    /// Absent where the driver does not say (Windows' WDDM).
-    pub used: Option<Bytes>,
-    pub graphics: bool,
-}
-
-/// One NVIDIA GPU, numbered as CUDA numbers it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Gpu {
-    /// CUDA's name for it in llama.cpp: `CUDA0`; of a GPU that `CUDA_VISIBLE_DEVICES` hides: `hidden`.
-    pub id: String,
-    pub origin: GpuOrigin,
-    pub name: String,
-    pub compute_capability: Option<ComputeCapability>,
-    pub total: Bytes,
-    /// Free before any CUDA context of ours exists.
-    pub free: Bytes,
-    /// Peak memory bandwidth in bytes a second, where known.
-    pub memory_bandwidth: Fact<u64>,
-    #[serde(default)]
-    pub uuid: Fact<String>,
-    /// `00000000:01:00.0`
-    #[serde(default)]
-    pub pci_bus_id: Fact<String>,
-    #[serde(default)]
-    pub pcie: Fact<PcieLink>,
-    #[serde(default)]
-    pub mig_enabled: Fact<bool>,
-    #[serde(default)]
-    pub ecc_enabled: Fact<bool>,
-    #[serde(default)]
-    pub display_active: Fact<bool>,
-    #[serde(default)]
-    pub processes: Fact<Vec<GpuProcess>>,
-    /// Whether `CUDA_VISIBLE_DEVICES` lets CUDA programs see it.
-    #[serde(default = "visible")]
-    pub visible: bool,
-}
-
-const fn visible() -> bool {
-    true
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PcieLink {
-    pub generation: u32,
-    pub width: u32,
-    pub max_generation: u32,
-    pub max_width: u32,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct DriverFacts {
-    /// What NVML says; under WSL it is the Windows driver's version.
-    #[serde(default)]
-    pub version: Fact<DriverVersion>,
-    /// The newest CUDA that this driver runs.
-    #[serde(default)]
-    pub cuda: Fact<CudaVersion>,
-    /// How NVML answered: the library that was loaded, or the reason in words.
-    #[serde(default)]
-    pub nvml: Fact<PathBuf>,
-    /// NVML's return code when it failed (18 = library and kernel module differ).
-    #[serde(default)]
-    pub nvml_code: Option<u32>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum OperatingSystem {
-    #[default]
-    Linux,
-    Windows,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct HostFacts {
-    pub operating_system: OperatingSystem,
-    /// `Debian GNU/Linux 12 (bookworm)`
-    #[serde(default)]
-    pub distribution: Fact<String>,
-    #[serde(default)]
-    pub kernel: Fact<String>,
-    /// `x86_64`, `aarch64`
-    pub architecture: String,
-    /// `glibc 2.36`
-    #[serde(default)]
-    pub libc: Fact<String>,
-    #[serde(default)]
-    pub cpu: Fact<String>,
-    #[serde(default)]
-    pub physical_cores: Fact<u32>,
-    #[serde(default)]
-    pub memory_total: Fact<Bytes>,
-    #[serde(default)]
-    pub memory_available: Fact<Bytes>,
-    #[serde(default)]
-    pub store_disk_free: Fact<Bytes>,
-    /// What only Windows has; absent elsewhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub windows: Option<WindowsFacts>,
-}
-
 /// Everything that was learned of one machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Facts {
@@ -191,6 +83,39 @@ pub struct Facts {
     pub driver: DriverFacts,
     #[serde(default)]
     pub gpus: Vec<Gpu>,
+    /// NVIDIA's display devices on the PCI bus (Linux) or in the registry (Windows), whether or not a driver runs them.
+    #[serde(default)]
+    pub pci: Fact<Vec<PciGpu>>,
+    /// The kernel's side of the driver; of Linux alone.
+    #[serde(default)]
+    pub kernel_driver: KernelDriver,
+    /// The driver's libraries.
+    #[serde(default)]
+    pub user_driver: UserDriver,
+    /// What libcuda itself said, in a child process.
+    #[serde(default)]
+    pub driver_api: Fact<DriverApi>,
+    #[serde(default)]
+    pub container: Container,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wsl: Option<Wsl>,
+    #[serde(default)]
+    pub disks: Vec<Disk>,
+    #[serde(default)]
+    pub jit_cache: Fact<JitCache>,
+    /// The environment variables that change what CUDA or llama.cpp does, with their values.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// llama.cpp's own configuration files that exist here, and the settings in them.
+    #[serde(default)]
+    pub llama_config: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub models: Fact<Vec<ModelFile>>,
+    #[serde(default)]
+    pub partial_downloads: Vec<PartialDownload>,
+    /// Whether 127.0.0.1:8080, llama-server's default, can be listened on.
+    #[serde(default)]
+    pub default_port_free: Fact<bool>,
 }
 
 pub const SCHEMA: &str = "llama-doctor/facts/1";

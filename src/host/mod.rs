@@ -1,12 +1,26 @@
 //! The machine as facts with their origin. IO happens here; nothing here judges.
 
+mod cuda_order;
 pub mod environment;
 pub mod facts;
+#[cfg(unix)]
+mod linux;
+mod nvml;
+pub mod nvml_code;
+mod observe;
+#[cfg(windows)]
+mod windows;
 pub mod windows_facts;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+
+#[cfg(unix)]
+use linux as platform;
+pub use observe::observe;
+#[cfg(windows)]
+use windows as platform;
 
 /// The machine as the program sees it. `Recorded` replays one in tests: files under `root`, variables, command outputs.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +53,11 @@ impl Host {
             Self::Recorded { environment, .. } => environment.get(name.as_ref()).cloned(),
         };
         value.filter(|value| !value.is_empty())
+    }
+
+    /// As [`Host::text_variable`], for the variables to which an empty value means something else than none.
+    pub fn variable_even_empty(&self, name: &str) -> Option<String> {
+        self.variables_starting_with(name).remove(name)
     }
 
     /// As [`Host::variable`], for values that are text; one that is not Unicode counts as absent.

@@ -162,22 +162,6 @@ fn gpu(
     capability: ComputeCapability,
     bandwidth: Fact<u64>,
 ) -> Gpu {
-    let nothing = || "a simulated GPU has none".to_owned();
-    Gpu {
-        id: format!("CUDA{index}"),
-        origin: GpuOrigin::Simulated,
-        name,
-        compute_capability: Some(capability),
-        total,
-        free,
-        memory_bandwidth: bandwidth,
-        uuid: Fact::unknown(nothing()),
-        pci_bus_id: Fact::unknown(nothing()),
-        pcie: Fact::unknown(nothing()),
-        mig_enabled: Fact::unknown(nothing()),
-        ecc_enabled: Fact::unknown(nothing()),
-        display_active: Fact::unknown(nothing()),
-        processes: Fact::unknown(nothing()),
-        visible: true,
-    }
+    let id = format!("CUDA{index}");
+    Gpu { memory_bandwidth: bandwidth, ..Gpu::new(id, GpuOrigin::Simulated, name, Some(capability), total, free) }
 }

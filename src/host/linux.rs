@@ -1,0 +1,27 @@
+//! Linux: what the kernel, the C library and the distribution say.
+
+mod system;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+pub(super) use system::system;
+
+use super::Host;
+
+/// Where NVML can be: the loader's own choice, WSL's folder, NixOS's folder.
+pub(super) fn nvml_libraries(_host: &Host) -> Vec<OsString> {
+    ["libnvidia-ml.so.1", "/usr/lib/wsl/lib/libnvidia-ml.so.1", "/run/opengl-driver/lib/libnvidia-ml.so.1"]
+        .map(OsString::from)
+        .to_vec()
+}
+
+/// The file that the loader took for a library that this process has loaded.
+pub(super) fn loaded_library(host: &Host, name: &OsStr) -> Option<PathBuf> {
+    let name = Path::new(name).file_name()?.to_str()?.split(".so").next()?.to_owned();
+    let maps = host.read_to_string("/proc/self/maps").ok()?;
+    maps.lines()
+        .filter_map(|line| line.find('/').map(|start| &line[start..]))
+        .find(|path| Path::new(path).file_name().is_some_and(|file| file.to_string_lossy().starts_with(&name)))
+        .map(PathBuf::from)
+}
