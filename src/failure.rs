@@ -115,3 +115,30 @@ impl From<crate::host::facts::FactsError> for Failure {
         Self::usage(error).hinted("record a machine with `llama-doctor check --save FILE`")
     }
 }
+
+impl From<crate::source::hub_cache::HubCacheError> for Failure {
+    fn from(error: crate::source::hub_cache::HubCacheError) -> Self {
+        use crate::source::hub_cache::HubCacheError as E;
+        let hint = match &error {
+            E::NoHome => "set HF_HOME to a folder for models",
+            E::Locked { .. } => "wait for the other download to finish, then run this again",
+            E::Io(_) => "HF_HOME or HF_HUB_CACHE can name another folder for models",
+        };
+        Self::environment(error).hinted(hint)
+    }
+}
+
+impl From<crate::model::name::ModelNameError> for Failure {
+    fn from(error: crate::model::name::ModelNameError) -> Self {
+        use crate::model::name::ModelNameError as E;
+        const FORMS: &str = "a model is a path to a .gguf, `org/repo[:QUANT]`, `org/repo/file.gguf`, an https:// address \
+                             or a name of the catalogue";
+        let hint = match &error {
+            E::NoSuchFile { .. } => "check the path; `llama-doctor models` lists the models on this machine",
+            E::Folder { .. } => "name the .gguf file in it; of a split model, any shard",
+            E::PlainHttp { .. } => "use https://, or name the model as `org/repo`",
+            E::NotGgufUrl { .. } | E::Unknown(_) | E::Name(_) => FORMS,
+        };
+        Self::usage(error).hinted(hint)
+    }
+}

@@ -11,9 +11,11 @@
 //! | [`host`] | what this machine is: facts, each with its origin |
 //! | [`check`] | what is wrong with it: one question a file, from facts alone |
 //! | [`manifest`] | the typed view of `manifests/` |
+//! | [`model`] | what a MODEL names, and which models are here |
 //! | [`report`] | what people and programs read |
 //! | [`failure`] | what any failure says, and its exit code |
 //! | [`script`] | launch scripts, one file per dialect |
+//! | [`source`] | where bits come from: hubs and their caches |
 //! | [`units`] | bytes, versions, capabilities, build tags |
 //!
 //! Observe, judge and render are different folders: `host` does IO and never judges; `check` computes
@@ -27,6 +29,8 @@ pub mod fit;
 pub mod gguf;
 pub mod host;
 pub mod manifest;
+pub mod model;
 pub mod report;
 pub mod script;
+pub mod source;
 pub mod units;

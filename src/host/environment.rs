@@ -13,10 +13,54 @@ pub const CUDA_VISIBLE_DEVICES: Variable =
     Variable { name: "CUDA_VISIBLE_DEVICES", meaning: "the GPUs that CUDA programs may use, and their order" };
 pub const CUDA_DEVICE_ORDER: Variable =
     Variable { name: "CUDA_DEVICE_ORDER", meaning: "how CUDA numbers the GPUs: FASTEST_FIRST or PCI_BUS_ID" };
+pub const LLAMA_CACHE: Variable =
+    Variable { name: "LLAMA_CACHE", meaning: "llama.cpp's model cache, used as the Hugging Face cache folder itself" };
+pub const HF_ENDPOINT: Variable =
+    Variable { name: "HF_ENDPOINT", meaning: "address of the Hugging Face hub or of a mirror" };
+pub const HF_TOKEN: Variable = Variable { name: "HF_TOKEN", meaning: "token for the Hugging Face hub" };
+pub const HF_TOKEN_PATH: Variable = Variable { name: "HF_TOKEN_PATH", meaning: "file that holds the hub's token" };
+pub const HF_HOME: Variable =
+    Variable { name: "HF_HOME", meaning: "folder of the Hugging Face cache and token [~/.cache/huggingface]" };
+pub const HF_HUB_CACHE: Variable =
+    Variable { name: "HF_HUB_CACHE", meaning: "folder of downloaded models [$HF_HOME/hub]" };
+pub const HUGGINGFACE_HUB_CACHE: Variable =
+    Variable { name: "HUGGINGFACE_HUB_CACHE", meaning: "older name of HF_HUB_CACHE" };
+pub const HF_HUB_OFFLINE: Variable =
+    Variable { name: "HF_HUB_OFFLINE", meaning: "1: ask no model hub, use the cache only" };
+pub const XDG_CACHE_HOME: Variable = Variable { name: "XDG_CACHE_HOME", meaning: "folder of caches [~/.cache]" };
+pub const MODELSCOPE_DOMAIN: Variable =
+    Variable { name: "MODELSCOPE_DOMAIN", meaning: "host of ModelScope, or its address [www.modelscope.cn]" };
+pub const MODELSCOPE_API_TOKEN: Variable = Variable { name: "MODELSCOPE_API_TOKEN", meaning: "token for ModelScope" };
+pub const OLLAMA_MODELS: Variable =
+    Variable { name: "OLLAMA_MODELS", meaning: "folder of Ollama's models, looked through by `models list`" };
+pub const HOME: Variable = Variable { name: "HOME", meaning: "home folder (on Windows USERPROFILE)" };
+pub const USERPROFILE: Variable = Variable { name: "USERPROFILE", meaning: "home folder on Windows" };
+pub const LOCALAPPDATA: Variable =
+    Variable { name: "LOCALAPPDATA", meaning: "application data on Windows: llama.cpp's old cache lies there" };
 pub const NO_COLOR: Variable = Variable { name: "NO_COLOR", meaning: "no colours, as `--color never`" };
 
 /// In the order of `--help`.
-pub const ALL: &[Variable] = &[LLAMA_DOCTOR_HOME, CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER, NO_COLOR];
+pub const ALL: &[Variable] = &[
+    LLAMA_DOCTOR_HOME,
+    LLAMA_CACHE,
+    HF_ENDPOINT,
+    HF_TOKEN,
+    HF_TOKEN_PATH,
+    HF_HOME,
+    HF_HUB_CACHE,
+    HUGGINGFACE_HUB_CACHE,
+    HF_HUB_OFFLINE,
+    MODELSCOPE_DOMAIN,
+    MODELSCOPE_API_TOKEN,
+    OLLAMA_MODELS,
+    XDG_CACHE_HOME,
+    HOME,
+    USERPROFILE,
+    LOCALAPPDATA,
+    CUDA_VISIBLE_DEVICES,
+    CUDA_DEVICE_ORDER,
+    NO_COLOR,
+];
 
 #[cfg(test)]
 mod tests {

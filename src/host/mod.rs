@@ -79,6 +79,12 @@ impl Host {
             .collect()
     }
 
+    /// The user's home folder: `HOME`, on Windows `USERPROFILE`.
+    pub fn home(&self) -> Option<PathBuf> {
+        let name = if cfg!(windows) { environment::USERPROFILE.name } else { environment::HOME.name };
+        self.variable(name).map(PathBuf::from)
+    }
+
     /// The text of a file of this machine, if it can be read.
     pub fn read_to_string(&self, absolute: impl AsRef<Path>) -> std::io::Result<String> {
         fs_err::read_to_string(self.path(absolute))

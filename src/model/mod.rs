@@ -1,0 +1,3 @@
+//! Models: what a name means, and which are on this machine.
+
+pub mod name;

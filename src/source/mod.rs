@@ -1,0 +1,5 @@
+//! Where bits come from: hubs and their caches. What is asked of a server, in which words, and what its answers mean.
+
+pub mod hub_cache;
+pub mod quantization;
+pub mod repository;
