@@ -142,3 +142,58 @@ impl From<crate::model::name::ModelNameError> for Failure {
         Self::usage(error).hinted(hint)
     }
 }
+
+impl From<crate::net::Error> for Failure {
+    fn from(error: crate::net::Error) -> Self {
+        use crate::net::Error;
+        let kind = match &error {
+            Error::Offline { .. }
+            | Error::Start(_)
+            | Error::Transport { .. }
+            | Error::Body { .. }
+            | Error::Status { .. }
+            | Error::AskedToWait { .. }
+            | Error::RedirectRefused { .. }
+            | Error::TooManyRedirects { .. }
+            | Error::TooLong { .. }
+            | Error::WebPage { .. }
+            | Error::WrongRange { .. }
+            | Error::RangesStopped { .. }
+            | Error::Changed { .. } => Kind::Network,
+            Error::Size { .. } | Error::Digest { .. } | Error::Content { .. } => Kind::Integrity,
+            Error::CertificateBundle { .. }
+            | Error::NoSpace { .. }
+            | Error::PathTooLong { .. }
+            | Error::Busy { .. }
+            | Error::File(_) => Kind::Environment,
+        };
+        let hint = match &error {
+            Error::Offline { .. } => Some("run it again without `--offline`, or give the file by its path"),
+            Error::CertificateBundle { .. } => {
+                Some("`SSL_CERT_FILE` names this file: give it a PEM bundle, or unset it")
+            }
+            Error::Transport { .. } => Some(
+                "behind a proxy, set `HTTPS_PROXY`; with a company's own certificate, `SSL_CERT_FILE`; without any \
+                 certificates (a bare container), install the package `ca-certificates`",
+            ),
+            Error::Body { .. } => Some("what has arrived is kept: run it again to go on from there"),
+            Error::AskedToWait { .. } => Some("wait, or raise the limit with a token (`GH_TOKEN`, `HF_TOKEN`)"),
+            Error::RedirectRefused { .. } => {
+                Some("if this host is yours or your mirror's, name it in `LLAMA_DOCTOR_ALLOW_HOSTS`")
+            }
+            Error::WebPage { .. } => Some("a proxy or a login page may stand between this machine and the server"),
+            Error::Size { .. } | Error::Digest { .. } => Some(
+                "nothing of it was kept: a mirror or a proxy may hold another file under this name; try without it",
+            ),
+            Error::NoSpace { .. } => Some("free some room, or choose another disk with `--home DIR`"),
+            Error::PathTooLong { .. } => Some("choose a folder with a shorter path (`--home DIR`)"),
+            Error::Busy { .. } => Some("let it finish, then run this again"),
+            _ => None,
+        };
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.hinted(hint),
+            None => failure,
+        }
+    }
+}

@@ -12,6 +12,7 @@
 //! | [`check`] | what is wrong with it: one question a file, from facts alone |
 //! | [`manifest`] | the typed view of `manifests/` |
 //! | [`model`] | what a MODEL names, and which models are here |
+//! | [`net`] | how bytes come over the network: client, redirects, retries, downloads |
 //! | [`report`] | what people and programs read |
 //! | [`failure`] | what any failure says, and its exit code |
 //! | [`script`] | launch scripts, one file per dialect |
@@ -30,6 +31,7 @@ pub mod gguf;
 pub mod host;
 pub mod manifest;
 pub mod model;
+pub mod net;
 pub mod report;
 pub mod script;
 pub mod source;

@@ -7,6 +7,7 @@ use crate::cli::{Cli, Global};
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::host::facts::{Facts, Gpu};
+use crate::net::client::{Client, Settings};
 use crate::report::printer::{Printer, Verbosity};
 
 /// What every command is given.
@@ -48,6 +49,19 @@ impl Program {
             return specs.map(|(index, spec)| crate::manifest::gpus::simulated(spec, index)).collect();
         }
         Ok(self.facts()?.gpus)
+    }
+
+    /// The HTTP client that every source uses, as the flags and the environment want it.
+    pub fn client(&self) -> Result<Client, Failure> {
+        let certificate_bundle = self.host.variable(crate::host::environment::SSL_CERT_FILE.name).map(PathBuf::from);
+        Ok(Client::new(Settings { offline: self.global.offline, certificate_bundle, ..Settings::default() })?)
+    }
+
+    /// `LLAMA_DOCTOR_ALLOW_HOSTS`: more hosts that redirects may lead to.
+    pub fn allowed_hosts(&self) -> Vec<String> {
+        let hosts = self.host.text_variable(crate::host::environment::LLAMA_DOCTOR_ALLOW_HOSTS.name);
+        let hosts = hosts.unwrap_or_default();
+        hosts.split([',', ' ']).filter(|host| !host.is_empty()).map(str::to_owned).collect()
     }
 
     /// The machine: `--facts`, or this one.

@@ -9,6 +9,23 @@ pub struct Variable {
 
 pub const LLAMA_DOCTOR_HOME: Variable =
     Variable { name: "LLAMA_DOCTOR_HOME", meaning: "folder of installed builds and downloads (also `--home`)" };
+pub const LLAMA_DOCTOR_GITHUB_URL: Variable = Variable {
+    name: "LLAMA_DOCTOR_GITHUB_URL",
+    meaning: "mirror that release files come from instead of GitHub; its redirects may lead to any port of its host",
+};
+pub const LLAMA_DOCTOR_GITHUB_API_URL: Variable =
+    Variable { name: "LLAMA_DOCTOR_GITHUB_API_URL", meaning: "mirror of GitHub's API" };
+pub const LLAMA_DOCTOR_ALLOW_HOSTS: Variable = Variable {
+    name: "LLAMA_DOCTOR_ALLOW_HOSTS",
+    meaning: "more hosts that redirects may lead to, with commas: `name`, `name:port` or `*.name`",
+};
+pub const GH_TOKEN: Variable = Variable { name: "GH_TOKEN", meaning: "token for GitHub's API; none is needed" };
+pub const GITHUB_TOKEN: Variable = Variable { name: "GITHUB_TOKEN", meaning: "as GH_TOKEN, which comes first" };
+pub const HTTPS_PROXY: Variable = Variable { name: "HTTPS_PROXY", meaning: "proxy for https (also in lower case)" };
+pub const HTTP_PROXY: Variable = Variable { name: "HTTP_PROXY", meaning: "proxy for http (also in lower case)" };
+pub const NO_PROXY: Variable = Variable { name: "NO_PROXY", meaning: "hosts to reach without the proxy" };
+pub const SSL_CERT_FILE: Variable =
+    Variable { name: "SSL_CERT_FILE", meaning: "PEM bundle of certificates to trust beside the system's" };
 pub const CUDA_VISIBLE_DEVICES: Variable =
     Variable { name: "CUDA_VISIBLE_DEVICES", meaning: "the GPUs that CUDA programs may use, and their order" };
 pub const CUDA_DEVICE_ORDER: Variable =
@@ -57,6 +74,15 @@ pub const ALL: &[Variable] = &[
     HOME,
     USERPROFILE,
     LOCALAPPDATA,
+    LLAMA_DOCTOR_GITHUB_URL,
+    LLAMA_DOCTOR_GITHUB_API_URL,
+    LLAMA_DOCTOR_ALLOW_HOSTS,
+    GH_TOKEN,
+    GITHUB_TOKEN,
+    HTTPS_PROXY,
+    HTTP_PROXY,
+    NO_PROXY,
+    SSL_CERT_FILE,
     CUDA_VISIBLE_DEVICES,
     CUDA_DEVICE_ORDER,
     NO_COLOR,

@@ -1,3 +1,4 @@
 //! What people and programs read. Prints, and never decides.
 
 pub mod printer;
+pub mod progress;
