@@ -7,6 +7,7 @@ use llama_doctor::cli::{Cli, Color, Global, words};
 use llama_doctor::{command, report};
 
 fn main() -> ExitCode {
+    llama_doctor::host::console::prepare();
     let cli = Cli::parse_from(words::rewritten(std::env::args_os()));
     set_colors(cli.global.color);
     set_log(&cli.global);
@@ -36,5 +37,6 @@ fn set_log(global: &Global) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).without_time().init();
+    // The subscriber writes colours; anstream drops them where they would show as gibberish.
+    tracing_subscriber::fmt().with_writer(anstream::stderr).with_max_level(level).without_time().init();
 }

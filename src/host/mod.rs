@@ -1,14 +1,17 @@
 //! The machine as facts with their origin. IO happens here; nothing here judges.
 
+pub mod console;
 mod cuda_order;
 pub mod disk;
 pub mod environment;
 pub mod facts;
+pub mod file_names;
 #[cfg(unix)]
 mod linux;
 mod nvml;
 pub mod nvml_code;
 mod observe;
+pub mod replace;
 #[cfg(windows)]
 mod windows;
 pub mod windows_facts;

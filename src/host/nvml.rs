@@ -154,7 +154,7 @@ fn read_gpu(host: &Host, nvml: &Nvml, device: &Device<'_>) -> Result<Ranked, Nvm
         power_limit_default_watts: fact(device.power_management_limit_default().map(|milliwatts| milliwatts / 1000)),
         bar1_total: fact(device.bar1_memory_info().map(|bar| Bytes(bar.total))),
         driver_model: driver_model(device),
-        virtualization: fact(device.virtualization_mode().map(|mode| format!("{mode:?}").to_ascii_lowercase())),
+        virtualization: virtualization(device),
         ..Gpu::new(String::new(), GpuOrigin::Nvml, name, capability, total, free)
     };
     let cores = u64::from(device.num_cores().unwrap_or(0));
@@ -232,6 +232,16 @@ fn driver_model(device: &Device<'_>) -> Fact<String> {
 #[cfg(not(windows))]
 fn driver_model(_device: &Device<'_>) -> Fact<String> {
     Fact::unknown("only Windows has driver models")
+}
+
+#[cfg(target_os = "linux")]
+fn virtualization(device: &Device<'_>) -> Fact<String> {
+    fact(device.virtualization_mode().map(|mode| format!("{mode:?}").to_ascii_lowercase()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn virtualization(_device: &Device<'_>) -> Fact<String> {
+    Fact::unknown("NVML says it on Linux only")
 }
 
 fn fact<T>(answer: Result<T, NvmlError>) -> Fact<T> {

@@ -124,7 +124,8 @@ pub(crate) fn nvidia_driver_version(of_windows: &str) -> Option<DriverVersion> {
 /// Source: <https://learn.microsoft.com/windows/release-health/windows11-release-information> (11 begins at 22000), checked 2026-11-23.
 #[cfg(any(windows, test))]
 pub(crate) fn system_name(product: Option<&str>, display_version: Option<&str>, major: u32, build: u32) -> String {
-    let product = match product {
+    // Wine puts the maker's name before it.
+    let product = match product.map(|name| name.trim_start_matches("Microsoft ")) {
         Some(name) if build >= 22000 => name.replacen("Windows 10", "Windows 11", 1),
         Some(name) => name.to_owned(),
         None if build >= 22000 => "Windows 11".to_owned(),

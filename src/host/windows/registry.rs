@@ -1,0 +1,141 @@
+//! Typed reads of the registry's local-machine hive.
+#![expect(unsafe_code, reason = "the registry answers through C functions only")]
+
+use std::io;
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{ERROR_MORE_DATA, ERROR_NO_MORE_ITEMS, ERROR_SUCCESS};
+use windows_sys::Win32::System::Registry::{
+    HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RRF_RT_REG_DWORD, RRF_RT_REG_SZ, RegCloseKey, RegEnumKeyExW, RegGetValueW,
+    RegOpenKeyExW,
+};
+
+/// The longest name of a key, in UTF-16 units without the closing zero.
+/// Source: <https://learn.microsoft.com/windows/win32/sysinfo/registry-element-size-limits>, checked 2026-11-23.
+const KEY_NAME_LIMIT: usize = 255;
+
+/// A text value (`REG_SZ`).
+pub(super) fn text(key: &str, value: &str) -> io::Result<String> {
+    let (key, value) = (wide(key), wide(value));
+    let mut buffer = vec![0_u16; 256];
+    loop {
+        let mut size_bytes = (buffer.len() * 2) as u32;
+        // SAFETY: both names end with a zero; `buffer` holds `size_bytes` bytes; the other pointers may be null.
+        let code = unsafe {
+            RegGetValueW(
+                HKEY_LOCAL_MACHINE,
+                key.as_ptr(),
+                value.as_ptr(),
+                RRF_RT_REG_SZ,
+                ptr::null_mut(),
+                buffer.as_mut_ptr().cast(),
+                &raw mut size_bytes,
+            )
+        };
+        match code {
+            ERROR_SUCCESS => {
+                buffer.truncate(size_bytes as usize / 2);
+                return Ok(until_zero(&buffer));
+            }
+            ERROR_MORE_DATA => buffer.resize((size_bytes as usize).div_ceil(2).max(buffer.len() * 2), 0),
+            _ => return Err(io::Error::from_raw_os_error(code as i32)),
+        }
+    }
+}
+
+/// A number (`REG_DWORD`).
+pub(super) fn number(key: &str, value: &str) -> io::Result<u32> {
+    let (key, value) = (wide(key), wide(value));
+    let mut number = 0_u32;
+    let mut size_bytes = size_of::<u32>() as u32;
+    // SAFETY: both names end with a zero; `number` holds the four bytes that `size_bytes` announces.
+    let code = unsafe {
+        RegGetValueW(
+            HKEY_LOCAL_MACHINE,
+            key.as_ptr(),
+            value.as_ptr(),
+            RRF_RT_REG_DWORD,
+            ptr::null_mut(),
+            (&raw mut number).cast(),
+            &raw mut size_bytes,
+        )
+    };
+    if code == ERROR_SUCCESS { Ok(number) } else { Err(io::Error::from_raw_os_error(code as i32)) }
+}
+
+/// The names of the keys directly below `key`.
+pub(super) fn subkeys(key: &str) -> io::Result<Vec<String>> {
+    let key = Key::open(key)?;
+    let mut names = Vec::new();
+    loop {
+        let mut name = [0_u16; KEY_NAME_LIMIT + 1];
+        let mut length = name.len() as u32;
+        // SAFETY: the key is open; `name` holds `length` units; the other pointers may be null.
+        let code = unsafe {
+            RegEnumKeyExW(
+                key.0,
+                names.len() as u32,
+                name.as_mut_ptr(),
+                &raw mut length,
+                ptr::null(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        match code {
+            ERROR_SUCCESS => names.push(until_zero(&name)),
+            ERROR_NO_MORE_ITEMS => return Ok(names),
+            _ => return Err(io::Error::from_raw_os_error(code as i32)),
+        }
+    }
+}
+
+struct Key(HKEY);
+
+impl Key {
+    fn open(key: &str) -> io::Result<Self> {
+        let key = wide(key);
+        let mut handle = ptr::null_mut();
+        // SAFETY: the name ends with a zero, and `handle` is written on success only.
+        let code = unsafe { RegOpenKeyExW(HKEY_LOCAL_MACHINE, key.as_ptr(), 0, KEY_READ, &raw mut handle) };
+        if code == ERROR_SUCCESS { Ok(Self(handle)) } else { Err(io::Error::from_raw_os_error(code as i32)) }
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        // SAFETY: opened by `open`, closed once. A failure leaves nothing to do.
+        unsafe { RegCloseKey(self.0) };
+    }
+}
+
+fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().chain([0]).collect()
+}
+
+fn until_zero(units: &[u16]) -> String {
+    let end = units.iter().position(|&unit| unit == 0).unwrap_or(units.len());
+    String::from_utf16_lossy(&units[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOWS: &str = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion";
+
+    #[test]
+    fn values_that_every_windows_has() {
+        assert!(!text(WINDOWS, "CurrentBuild").unwrap().is_empty());
+        assert!(number(WINDOWS, "CurrentMajorVersionNumber").unwrap() >= 10);
+        assert!(subkeys(r"SOFTWARE\Microsoft").unwrap().iter().any(|name| name == "Windows NT"));
+    }
+
+    #[test]
+    fn absence_and_a_wrong_type_are_errors() {
+        assert_eq!(text(WINDOWS, "No such value").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(subkeys(r"SOFTWARE\No such key").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(number(WINDOWS, "CurrentBuild").is_err());
+    }
+}
