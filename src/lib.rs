@@ -22,6 +22,7 @@
 //! Observe, judge and render are different folders: `host` does IO and never judges; `check` computes
 //! and never does IO; `report` prints and never decides.
 
+pub mod binary;
 pub mod check;
 pub mod cli;
 pub mod command;

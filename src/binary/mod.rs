@@ -1,0 +1,167 @@
+//! What a file is, read from its bytes without running it: ELF or PE, what it needs, which CUDA code it carries.
+//!
+//! Nothing here trusts the file: every offset is checked, every table is capped, and a file that lies about itself
+//! gives a [`BinaryError`]. Only headers, name tables and code containers' headers are read, so the size of the
+//! file does not matter.
+
+pub mod elf;
+pub mod fatbin;
+pub mod pe;
+pub mod text;
+
+use std::collections::BTreeSet;
+use std::io::{Read, Seek};
+use std::path::Path;
+
+use object::read::{ReadCache, ReadCacheOps, ReadRef};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use fatbin::CudaCode;
+
+#[derive(Debug, Error)]
+pub enum BinaryError {
+    #[error("{0}")]
+    Unreadable(std::io::Error),
+    #[error("neither an ELF nor a PE file")]
+    NotABinary,
+    #[error("a damaged {format} file: {what}")]
+    Damaged { format: &'static str, what: String },
+}
+
+impl BinaryError {
+    fn damaged(format: &'static str, what: impl Into<String>) -> Self {
+        Self::Damaged { format, what: what.into() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Linux
+    Elf,
+    /// Windows
+    Pe,
+}
+
+/// The processor that a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Machine {
+    #[serde(rename = "x86")]
+    X86,
+    #[serde(rename = "x86_64")]
+    X86_64,
+    #[serde(rename = "aarch64")]
+    Aarch64,
+    #[serde(rename = "other")]
+    Other,
+}
+
+impl Machine {
+    /// As Rust and `uname -m` name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X86 => "x86",
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+            Self::Other => "another processor",
+        }
+    }
+}
+
+/// The symbol versions that a file wants of one library: `GLIBC_2.34` of `libc.so.6`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RequiredVersions {
+    pub library: String,
+    pub versions: Vec<String>,
+}
+
+/// What a library or program says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Image {
+    pub format: Format,
+    pub machine: Machine,
+    /// SONAME, or the name in a DLL's export table.
+    pub name: Option<String>,
+    /// Libraries that must be there when it is loaded, in the file's order.
+    pub needed: Vec<String>,
+    /// Windows: libraries wanted at the first call only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delayed: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rpath: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runpath: Vec<String>,
+    /// Linux programs: the loader that starts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_versions: Vec<RequiredVersions>,
+    /// Symbol versions that it defines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provided_versions: Vec<String>,
+    /// Windows: the version resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_version: Option<String>,
+    /// GPU code, if there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuda: Option<CudaCode>,
+    /// Exported functions whose names tell what the file is; filled by [`Depth::Everything`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub exports: BTreeSet<String>,
+    /// What its texts tell; filled by [`Depth::Everything`].
+    #[serde(default)]
+    pub texts: text::Texts,
+}
+
+/// How much of a file to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What the loader reads: machine, needs, versions.
+    Links,
+    /// Also GPU code, exported names and telling texts.
+    Everything,
+}
+
+/// Reads the file at `path`.
+pub fn read_file(path: &Path, depth: Depth) -> Result<Image, BinaryError> {
+    let file = fs_err::File::open(path).map_err(BinaryError::Unreadable)?;
+    if !file.metadata().map_err(BinaryError::Unreadable)?.is_file() {
+        return Err(BinaryError::NotABinary);
+    }
+    read(file.into_file(), depth)
+}
+
+/// Reads an image from anything that can seek.
+pub fn read(source: impl Read + Seek, depth: Depth) -> Result<Image, BinaryError> {
+    let cache = ReadCache::new(source);
+    read_from(&cache, depth)
+}
+
+fn read_from<R: ReadCacheOps>(cache: &ReadCache<R>, depth: Depth) -> Result<Image, BinaryError> {
+    let magic = cache.read_bytes_at(0, 4).map_err(|()| BinaryError::NotABinary)?;
+    match magic {
+        [0x7f, b'E', b'L', b'F'] => elf::read(cache, depth),
+        [b'M', b'Z', ..] => pe::read(cache, depth),
+        _ => Err(BinaryError::NotABinary),
+    }
+}
+
+/// Exports worth remembering: they tell a ggml backend, libllama, cudart, cuBLAS or the driver.
+fn is_telling(export: &str) -> bool {
+    const WHOLE: [&str; 8] = [
+        "llama_print_system_info",
+        "llama_version",
+        "llama_model_load_from_file",
+        "ggml_version",
+        "cudaRuntimeGetVersion",
+        "cublasGetVersion_v2",
+        "cuDriverGetVersion",
+        "nvmlInit_v2",
+    ];
+    WHOLE.contains(&export)
+        || export.strip_prefix("ggml_backend_").is_some_and(|rest| {
+            rest.ends_with("_reg") && rest.matches('_').count() == 1 || matches!(rest, "init" | "score" | "load_all")
+        })
+}
