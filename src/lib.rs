@@ -23,6 +23,7 @@
 //! and never does IO; `report` prints and never decides.
 
 pub mod binary;
+pub mod build;
 pub mod check;
 pub mod cli;
 pub mod command;
@@ -30,6 +31,7 @@ pub mod failure;
 pub mod fit;
 pub mod gguf;
 pub mod host;
+pub mod loader;
 pub mod manifest;
 pub mod model;
 pub mod net;

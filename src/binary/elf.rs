@@ -1,6 +1,6 @@
 //! ELF, read as the Linux loader reads it: program headers and the dynamic table; sections only for names and GPU code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use object::elf::{self as raw, FileHeader32, FileHeader64};
 use object::read::ReadRef;
@@ -9,7 +9,10 @@ use object::{Endianness, SectionIndex};
 
 use super::fatbin;
 use super::text::{self, Texts};
-use super::{BinaryError, Depth, Format, Image, Machine, RequiredVersions, is_telling};
+use super::{
+    BinaryError, Depth, Format, Image, Machine, RequiredVersions, VERSION_FUNCTION_BYTES, VERSION_FUNCTIONS,
+    VERSION_NUMBERS, is_telling, returned_text_address,
+};
 
 const FORMAT: &str = "ELF";
 /// Far above any real file; keeps what a hostile one can make us read small.
@@ -60,6 +63,7 @@ fn read_class<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
         file_version: None,
         cuda: None,
         exports: BTreeSet::new(),
+        constants: BTreeMap::new(),
         texts: Texts::default(),
     };
     reader.read_dynamic(&mut image)?;
@@ -153,12 +157,7 @@ impl<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>> Reader<'data,
         self.bytes(self.offset(address)?, tables.strings_size, "the table of names")
     }
 
-    fn needed_versions(
-        &self,
-        address: u64,
-        count: u64,
-        strings: &[u8],
-    ) -> Result<Vec<RequiredVersions>, BinaryError> {
+    fn needed_versions(&self, address: u64, count: u64, strings: &[u8]) -> Result<Vec<RequiredVersions>, BinaryError> {
         let mut found: Vec<RequiredVersions> = Vec::new();
         let mut total = 0;
         let mut at = self.offset(address)?;
@@ -210,11 +209,7 @@ impl<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>> Reader<'data,
         Ok(found)
     }
 
-    fn read_sections(
-        &self,
-        sections: &SectionTable<'data, E, R>,
-        image: &mut Image,
-    ) -> Result<(), BinaryError> {
+    fn read_sections(&self, sections: &SectionTable<'data, E, R>, image: &mut Image) -> Result<(), BinaryError> {
         for section in sections.iter() {
             // A name that cannot be read is a section that we do not look for.
             let name = sections.section_name(self.endian, section).unwrap_or_default();
@@ -234,12 +229,7 @@ impl<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>> Reader<'data,
     }
 
     /// Names that cannot be read are left out: they are not ours.
-    fn read_exports(
-        &self,
-        sections: &SectionTable<'data, E, R>,
-        table: &'data E::SectionHeader,
-        image: &mut Image,
-    ) {
+    fn read_exports(&self, sections: &SectionTable<'data, E, R>, table: &'data E::SectionHeader, image: &mut Image) {
         let Ok(names) = sections.section(SectionIndex(table.sh_link(self.endian) as usize)) else { return };
         let Some((offset, size)) = names.file_range(self.endian) else { return };
         if size > LONGEST_NAME_TABLE_BYTES || table.sh_size(self.endian).into() > LONGEST_NAME_TABLE_BYTES {
@@ -251,12 +241,29 @@ impl<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>> Reader<'data,
             if symbol.is_undefined(self.endian) {
                 continue;
             }
-            if let Ok(name) = string(names, symbol.st_name(self.endian).into())
-                && is_telling(&name)
-            {
+            let Ok(name) = string(names, symbol.st_name(self.endian).into()) else { continue };
+            if let Some(value) = self.constant(&name, symbol.st_value(self.endian).into(), image.machine) {
+                image.constants.insert(name.clone(), value);
+            }
+            if is_telling(&name) {
                 image.exports.insert(name);
             }
         }
+    }
+
+    /// The value of an exported version. One that cannot be read is not known.
+    fn constant(&self, name: &str, address: u64, machine: Machine) -> Option<String> {
+        if VERSION_NUMBERS.contains(&name) {
+            let bytes = self.bytes(self.offset(address).ok()?, 4, name).ok()?;
+            return Some(self.u32(bytes, 0).to_string());
+        }
+        if !VERSION_FUNCTIONS.contains(&name) {
+            return None;
+        }
+        let code = self.bytes(self.offset(address).ok()?, VERSION_FUNCTION_BYTES, name).ok()?;
+        let text = self.offset(returned_text_address(code, address, machine)?).ok()?;
+        let bytes = self.data.read_bytes_at_until(text..text.checked_add(64)?, 0).ok()?;
+        Some(String::from_utf8_lossy(bytes).into_owned())
     }
 
     /// Where a mapped address lies in the file.

@@ -145,7 +145,8 @@ fn read_container<'data, R: ReadRef<'data>>(
         // {u16 kind, u16, u32 header size, u64 payload size, …, u16 minor @24, u16 major @26, u32 target @28, …, u64 flags @40}
         let entry = bytes(data, at, ENTRY_HEADER_BYTES)?;
         let (kind, header, payload) = (u16_at(entry, 0), u64::from(u32_at(entry, 4)), u64_at(entry, 8));
-        let (minor, major, number, flags) = (u16_at(entry, 24), u16_at(entry, 26), u32_at(entry, 28), u64_at(entry, 40));
+        let (minor, major, number, flags) =
+            (u16_at(entry, 24), u16_at(entry, 26), u32_at(entry, 28), u64_at(entry, 40));
         let target = Target {
             capability: ComputeCapability::new(number / 10, number % 10),
             exact: flags & FLAG_EXACT == FLAG_EXACT,
@@ -162,9 +163,7 @@ fn read_container<'data, R: ReadRef<'data>>(
         }
         tally.compressed |= flags & FLAG_ZSTD == FLAG_ZSTD && matches!(kind, KIND_SASS | KIND_PTX);
         let step = header.checked_add(payload).filter(|step| *step >= ENTRY_HEADER_BYTES);
-        at = step
-            .and_then(|step| at.checked_add(step))
-            .ok_or_else(|| damaged("an entry's size makes no sense"))?;
+        at = step.and_then(|step| at.checked_add(step)).ok_or_else(|| damaged("an entry's size makes no sense"))?;
     }
     Ok(())
 }

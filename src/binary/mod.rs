@@ -9,7 +9,7 @@ pub mod fatbin;
 pub mod pe;
 pub mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek};
 use std::path::Path;
 
@@ -110,6 +110,9 @@ pub struct Image {
     /// Exported functions whose names tell what the file is; filled by [`Depth::Everything`].
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub exports: BTreeSet<String>,
+    /// Versions that it exports: `llama_version`, `ggml_version`, `LLAMA_BUILD_NUMBER`; filled by [`Depth::Everything`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub constants: BTreeMap<String, String>,
     /// What its texts tell; filled by [`Depth::Everything`].
     #[serde(default)]
     pub texts: text::Texts,
@@ -145,6 +148,30 @@ fn read_from<R: ReadCacheOps>(cache: &ReadCache<R>, depth: Depth) -> Result<Imag
         [0x7f, b'E', b'L', b'F'] => elf::read(cache, depth),
         [b'M', b'Z', ..] => pe::read(cache, depth),
         _ => Err(BinaryError::NotABinary),
+    }
+}
+
+/// Exported functions that only return a constant text, and exported numbers.
+const VERSION_FUNCTIONS: [&str; 3] = ["llama_version", "ggml_version", "ggml_commit"];
+const VERSION_NUMBERS: [&str; 1] = ["LLAMA_BUILD_NUMBER"];
+/// The code of such a function is no longer than this.
+const VERSION_FUNCTION_BYTES: u64 = 20;
+
+/// The address of the text that a function returns, where all it does is return one. `address` is the function's own.
+fn returned_text_address(code: &[u8], address: u64, machine: Machine) -> Option<u64> {
+    match machine {
+        Machine::X86_64 => {
+            const END_BRANCH: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
+            const LOAD_ADDRESS: &[u8] = &[0x48, 0x8d, 0x05];
+            let skipped = if code.starts_with(END_BRANCH) { END_BRANCH.len() } else { 0 };
+            let offset = code.get(skipped..)?.strip_prefix(LOAD_ADDRESS)?.get(..5)?;
+            let (offset, rest) = offset.split_at(4);
+            let is_return = rest == [0xc3];
+            let offset = i64::from(i32::from_le_bytes(offset.try_into().ok()?));
+            let next = address.checked_add((skipped + LOAD_ADDRESS.len() + 4) as u64)?;
+            is_return.then(|| next.checked_add_signed(offset)).flatten()
+        }
+        _ => None,
     }
 }
 

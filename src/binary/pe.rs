@@ -1,17 +1,20 @@
 //! PE, read as the Windows loader reads it: headers, imports, delayed imports, the version resource, GPU code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use object::LittleEndian as LE;
 use object::pe::{
     self as raw, IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT, IMAGE_DIRECTORY_ENTRY_EXPORT, IMAGE_DIRECTORY_ENTRY_IMPORT,
     IMAGE_DIRECTORY_ENTRY_RESOURCE, ImageDosHeader, ImageNtHeaders32, ImageNtHeaders64,
 };
 use object::read::ReadRef;
 use object::read::pe::{DataDirectories, ImageNtHeaders, ImageOptionalHeader, SectionTable, optional_header_magic};
-use object::LittleEndian as LE;
 
 use super::text::{self, Texts};
-use super::{BinaryError, Depth, Format, Image, Machine, fatbin, is_telling};
+use super::{
+    BinaryError, Depth, Format, Image, Machine, VERSION_FUNCTION_BYTES, VERSION_FUNCTIONS, VERSION_NUMBERS, fatbin,
+    is_telling, returned_text_address,
+};
 
 const FORMAT: &str = "PE";
 /// No real file imports from more libraries or exports more names.
@@ -39,10 +42,7 @@ struct Reader<'data, R: ReadRef<'data>> {
     image_base: u64,
 }
 
-fn read_class<'data, Pe: ImageNtHeaders, R: ReadRef<'data>>(
-    data: R,
-    depth: Depth,
-) -> Result<Image, BinaryError> {
+fn read_class<'data, Pe: ImageNtHeaders, R: ReadRef<'data>>(data: R, depth: Depth) -> Result<Image, BinaryError> {
     let dos = ImageDosHeader::parse(data).map_err(damaged)?;
     let mut offset = dos.nt_headers_offset().into();
     let (headers, directories) = Pe::parse(data, &mut offset).map_err(damaged)?;
@@ -67,6 +67,7 @@ fn read_class<'data, Pe: ImageNtHeaders, R: ReadRef<'data>>(
         file_version: reader.file_version(),
         cuda: None,
         exports: BTreeSet::new(),
+        constants: BTreeMap::new(),
         texts: Texts::default(),
     };
     if depth == Depth::Everything {
@@ -133,25 +134,45 @@ impl<'data, R: ReadRef<'data>> Reader<'data, R> {
             return Err(BinaryError::damaged(FORMAT, "implausibly many exports"));
         }
         let addresses = self.bytes(names, u64::from(count) * 4, "the exports")?;
-        let mut list = addresses.chunks_exact(4).map(|address| u32_at(address, 0)).collect::<Vec<_>>();
-        list.sort_unstable();
+        let list: Vec<u32> = addresses.chunks_exact(4).map(|address| u32_at(address, 0)).collect();
         // The names follow each other: one read serves them all.
-        let (Some(first), Some(last)) = (list.first().copied(), list.last().copied()) else { return Ok(()) };
-        let Ok(block) = self.bytes(first, u64::from(last - first), "the exports' names") else { return Ok(()) };
-        for address in list {
-            let at = (address - first) as usize;
-            let name = if address == last {
-                self.string(address)?
-            } else {
-                let rest = &block[at..];
-                let length = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
-                String::from_utf8_lossy(&rest[..length]).into_owned()
+        let first = list.iter().copied().min().unwrap_or_default();
+        let last = list.iter().copied().max().unwrap_or_default();
+        let block = self.bytes(first, u64::from(last - first), "the exports' names").unwrap_or_default();
+        for (index, address) in list.into_iter().enumerate() {
+            let name = match block.get((address - first) as usize..).filter(|rest| !rest.is_empty()) {
+                Some(rest) => {
+                    let length = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+                    String::from_utf8_lossy(&rest[..length]).into_owned()
+                }
+                None => self.string(address)?,
             };
+            if let Some(value) = self.constant(&name, index as u32, directory, image.machine) {
+                image.constants.insert(name.clone(), value);
+            }
             if is_telling(&name) {
                 image.exports.insert(name);
             }
         }
         Ok(())
+    }
+
+    /// The value of an exported version. One that cannot be read is not known.
+    fn constant(&self, name: &str, index: u32, directory: &[u8], machine: Machine) -> Option<String> {
+        if !VERSION_NUMBERS.contains(&name) && !VERSION_FUNCTIONS.contains(&name) {
+            return None;
+        }
+        // The functions' addresses @28, their numbers by name @36
+        let (functions, ordinals) = (u32_at(directory, 28), u32_at(directory, 36));
+        let ordinal = self.bytes(ordinals.checked_add(index.checked_mul(2)?)?, 2, name).ok()?;
+        let ordinal = u32::from(u16::from_le_bytes([ordinal[0], ordinal[1]]));
+        let address = u32_at(self.bytes(functions.checked_add(ordinal * 4)?, 4, name).ok()?, 0);
+        if VERSION_NUMBERS.contains(&name) {
+            return Some(u32_at(self.bytes(address, 4, name).ok()?, 0).to_string());
+        }
+        let code = self.bytes(address, VERSION_FUNCTION_BYTES, name).ok()?;
+        let text = returned_text_address(code, address.into(), machine)?;
+        self.string(u32::try_from(text).ok()?).ok()
     }
 
     fn read_sections(&self, image: &mut Image) -> Result<(), BinaryError> {
@@ -175,9 +196,8 @@ impl<'data, R: ReadRef<'data>> Reader<'data, R> {
         let (address, size) = self.directory(IMAGE_DIRECTORY_ENTRY_RESOURCE)?;
         let tree = self.bytes(address, u64::from(size).min(LARGEST_RESOURCES_BYTES), "the resources").ok()?;
         let directory = object::read::pe::ResourceDirectory::new(tree);
-        let versions = directory.root().ok()?.entries.iter().find(|entry| {
-            entry.name_or_id().id() == Some(TYPE_VERSION)
-        })?;
+        let versions =
+            directory.root().ok()?.entries.iter().find(|entry| entry.name_or_id().id() == Some(TYPE_VERSION))?;
         let names = versions.data(directory).ok()?.table()?;
         let languages = names.entries.first()?.data(directory).ok()?.table()?;
         let leaf = languages.entries.first()?.data(directory).ok()?.data()?;

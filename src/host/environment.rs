@@ -54,6 +54,11 @@ pub const HOME: Variable = Variable { name: "HOME", meaning: "home folder (on Wi
 pub const USERPROFILE: Variable = Variable { name: "USERPROFILE", meaning: "home folder on Windows" };
 pub const LOCALAPPDATA: Variable =
     Variable { name: "LOCALAPPDATA", meaning: "application data on Windows: llama.cpp's old cache lies there" };
+pub const LD_LIBRARY_PATH: Variable =
+    Variable { name: "LD_LIBRARY_PATH", meaning: "where Linux's loader looks for libraries (read, never changed)" };
+pub const PATH: Variable =
+    Variable { name: "PATH", meaning: "where programs, and on Windows libraries, are looked for" };
+pub const SYSTEM_ROOT: Variable = Variable { name: "SystemRoot", meaning: "Windows' own folder" };
 pub const NO_COLOR: Variable = Variable { name: "NO_COLOR", meaning: "no colours, as `--color never`" };
 
 /// In the order of `--help`.
@@ -85,6 +90,9 @@ pub const ALL: &[Variable] = &[
     SSL_CERT_FILE,
     CUDA_VISIBLE_DEVICES,
     CUDA_DEVICE_ORDER,
+    LD_LIBRARY_PATH,
+    PATH,
+    SYSTEM_ROOT,
     NO_COLOR,
 ];
 

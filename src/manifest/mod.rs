@@ -1,4 +1,6 @@
 //! The typed view of `manifests/`: facts of the field as data, each row with its source, embedded and parsed once.
 
+pub mod cuda;
 pub mod gpus;
+pub mod libraries;
 pub mod server_flags;
