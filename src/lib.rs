@@ -8,6 +8,9 @@
 //! | [`command`] | what each subcommand does: gather, decide, hand to `report` |
 //! | [`fit`] | what llama.cpp will allocate, and the largest that fits |
 //! | [`gguf`] | what a model file's header says |
+//! | [`binary`] | what a file is, without running it |
+//! | [`build`] | the llama.cpp builds: what each is, and whether CUDA works in it |
+//! | [`loader`] | how the system finds a library |
 //! | [`host`] | what this machine is: facts, each with its origin |
 //! | [`check`] | what is wrong with it: one question a file, from facts alone |
 //! | [`manifest`] | the typed view of `manifests/` |

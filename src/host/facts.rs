@@ -116,6 +116,12 @@ pub struct Facts {
     /// Whether 127.0.0.1:8080, llama-server's default, can be listened on.
     #[serde(default)]
     pub default_port_free: Fact<bool>,
+    /// Every copy of CUDA's libraries.
+    #[serde(default)]
+    pub cuda_libraries: Vec<crate::build::cuda_libraries::CudaLibrary>,
+    /// The llama.cpp builds, each examined against this machine's GPUs and driver.
+    #[serde(default)]
+    pub builds: Vec<crate::build::Build>,
 }
 
 pub const SCHEMA: &str = "llama-doctor/facts/1";
