@@ -1,5 +1,7 @@
 //! What can be typed: clap types only. Each subcommand's own arguments lie in `cli/`, one file per subcommand.
 
+pub mod after_help;
+pub mod completions;
 pub mod fit;
 pub mod words;
 
@@ -9,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[derive(Debug, Parser)]
 #[command(name = "llama-doctor", version, about, max_term_width = 100, args_override_self = true)]
+#[command(after_long_help = after_help::after_help())]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -53,4 +56,11 @@ pub enum Color {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Print a script that completes our commands and flags in a shell
+    #[command(hide = true)]
+    Completions(completions::Completions),
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}

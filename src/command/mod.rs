@@ -1,9 +1,12 @@
 //! One file per subcommand: gather, decide, hand to `report`.
 
+mod completions;
+mod man;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Global};
+use crate::cli::{Cli, Command, Global};
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::host::facts::{Facts, Gpu};
@@ -81,6 +84,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             program.printer.json(&facts)?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(command) => match command {},
+        Some(Command::Completions(arguments)) => Ok(completions::run(&program, &arguments)),
+        Some(Command::Man) => man::run(&program),
     }
 }

@@ -35,6 +35,11 @@ impl Printer {
         Ok(())
     }
 
+    /// A whole document that is the answer, byte for byte.
+    pub fn document(&self, bytes: &[u8]) {
+        let _ = std::io::stdout().write_all(bytes);
+    }
+
     /// Talk: what is going on. Silent with `-q`.
     pub fn note(&self, text: &str) {
         if self.verbosity > Verbosity::Quiet {
