@@ -101,7 +101,7 @@ impl Launch {
         let gpus = gpus(plan, chosen, around);
         let servers = servers(plan, chosen, around)?;
         let rungs = ladder::rungs(chosen, &gpus);
-        let name = servers.iter().map(|server| server.name.as_str()).collect::<Vec<_>>().join("+");
+        let name = servers.iter().map(|server| server.name.as_str()).collect::<Vec<_>>().join("-and-");
         let titles: Vec<&str> = servers.iter().map(|server| server.title.as_str()).collect();
         let on: Vec<&str> = gpus.iter().map(|gpu| gpu.name.as_str()).collect();
         let on = if on.is_empty() { "the CPU".to_owned() } else { on.join(" + ") };
@@ -242,7 +242,7 @@ pub(crate) fn value<'a>(arguments: &'a [Argument], id: &str) -> Option<&'a str> 
     arguments.iter().find(|one| one.id == id)?.value.as_deref()
 }
 
-fn set(arguments: &mut Vec<Argument>, id: &str, value: &str) {
+pub(crate) fn set(arguments: &mut Vec<Argument>, id: &str, value: &str) {
     if let Some(known) = arguments.iter_mut().find(|one| one.id == id) {
         known.value = Some(value.to_owned());
         return;
@@ -319,7 +319,7 @@ pub(crate) mod tests {
         assert_eq!(launch.rungs[0].contexts, [139_520]);
         assert_eq!(launch.servers[0].url(), "http://127.0.0.1:8080");
         let two = two();
-        assert_eq!(two.name, "qwen2.5-14b-instruct+qwen2.5-14b-instruct-2");
+        assert_eq!(two.name, "qwen2.5-14b-instruct-and-qwen2.5-14b-instruct-2");
         assert_eq!(two.servers[1].port, 8081);
         assert!(two.rungs[0].needs_mib[0] > two.only(1).rungs[0].needs_mib[0]);
     }

@@ -5,15 +5,21 @@
 
 pub mod arguments;
 pub mod cmd;
+pub mod compose;
 pub mod file;
+pub mod format;
 pub mod ladder;
 pub mod launch;
+pub mod llama_swap;
 pub mod powershell;
+pub mod preset;
 pub mod quote;
 pub mod sh;
+pub mod systemd;
 pub mod why;
 
 pub use file::ScriptFile;
+pub use format::Format;
 pub use launch::{Launch, LaunchGpu, LaunchServer, ModelFile, Rung};
 
 /// The head of every script: what it is, and the rules of the house it lives in. Without comment signs.

@@ -20,11 +20,15 @@ pub fn sh(word: &str) -> Result<String, Refused> {
     if word.contains('\0') {
         return Err(refuse(word, "a shell script", "no argument of a process can hold a NUL"));
     }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,=+@".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
+    if is_plain(word) {
         return Ok(word.to_owned());
     }
     Ok(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
+/// Nothing that any Unix reader acts on.
+fn is_plain(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:,=+@".contains(c))
 }
 
 /// PowerShell: as `sh`, but the quote doubles, and four typographic quotes count as quotes too
@@ -67,6 +71,9 @@ pub fn cmd(word: &str) -> Result<String, Refused> {
 pub fn systemd(word: &str) -> Result<String, Refused> {
     if word.contains('\0') {
         return Err(refuse(word, "a systemd unit", "no argument of a process can hold a NUL"));
+    }
+    if is_plain(word) {
+        return Ok(word.to_owned());
     }
     let mut quoted = String::with_capacity(word.len() + 2);
     quoted.push('"');

@@ -20,6 +20,49 @@ pub fn script(launch: &Launch) -> Result<ScriptFile, Refused> {
     })
 }
 
+/// The script that starts llama-server's router with the launch's preset, to be saved as `NAME-router.sh` beside `NAME.ini`.
+pub(crate) fn router(launch: &Launch) -> Result<ScriptFile, Refused> {
+    let mut text = String::from("#!/bin/sh\n");
+    for line in head(launch) {
+        let _ = writeln!(text, "# {}", quote::comment(&line));
+    }
+    let first = &launch.servers[0];
+    let router = Launch { name: format!("{}-router", launch.name), ..launch.clone() };
+    text.push_str(&usage(&router));
+    text.push_str("set -u\n\n");
+    let _ = writeln!(text, "server={}", quote::sh(&launch.server)?);
+    text.push_str(OPTIONS);
+    text.push_str(&checks(launch)?);
+    let step = if launch.servers.len() == 1 {
+        // On the router's command line it is stronger than in the preset.
+        "if [ \"$stepped\" = yes ]; then set -- -c \"$context\" \"$@\"; fi"
+    } else {
+        "if [ \"$stepped\" = yes ]; then\n    say 'a preset cannot step down: plan again with llama-doctor launch'\n    exit 3\nfi"
+    };
+    let keys = super::launch::value(&first.arguments, "api-key-file");
+    let keys = keys.map(|file| Ok(format!(" --api-key-file {}", quote::sh(file)?))).transpose()?.unwrap_or_default();
+    let _ = write!(
+        text,
+        "
+preset=$(dirname -- \"$0\")/{}.ini
+{step}
+exec \"$server\" --models-preset \"$preset\" --models-max {} --host {} --port {}{keys} \"$@\"
+",
+        launch.name,
+        launch.servers.len(),
+        quote::sh(&first.host)?,
+        first.port
+    );
+    Ok(ScriptFile {
+        name: format!("{}-router.sh", launch.name),
+        text,
+        comment: "#",
+        crlf: false,
+        bom_if_needed: false,
+        executable: true,
+    })
+}
+
 pub(crate) fn text(launch: &Launch) -> Result<String, Refused> {
     let mut text = String::from("#!/bin/sh\n");
     for line in head(launch) {
