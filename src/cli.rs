@@ -1,6 +1,7 @@
 //! What can be typed: clap types only. Each subcommand's own arguments lie in `cli/`, one file per subcommand.
 
 pub mod after_help;
+pub mod check;
 pub mod completions;
 pub mod fit;
 pub mod words;
@@ -57,6 +58,8 @@ pub enum Color {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Diagnose this machine (the default)
+    Check(check::CheckArguments),
     /// Print a script that completes our commands and flags in a shell
     #[command(hide = true)]
     Completions(completions::Completions),

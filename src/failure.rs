@@ -197,3 +197,12 @@ impl From<crate::net::Error> for Failure {
         }
     }
 }
+
+impl From<crate::check::UnknownCheck> for Failure {
+    fn from(error: crate::check::UnknownCheck) -> Self {
+        let near = error.nearest.join("`, `");
+        let failure = Self::usage(error);
+        let failure = if near.is_empty() { failure } else { failure.hinted(format!("did you mean `{near}`?")) };
+        failure.hinted("`llama-doctor check --list-checks` lists them")
+    }
+}

@@ -1,11 +1,13 @@
 //! One file per subcommand: gather, decide, hand to `report`.
 
+mod check;
 mod completions;
 mod man;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::cli::check::CheckArguments;
 use crate::cli::{Cli, Command, Global};
 use crate::failure::Failure;
 use crate::host::Host;
@@ -79,12 +81,9 @@ impl Program {
 pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let program = Program::new(cli.global);
     match cli.command {
-        None => {
-            let facts = program.facts()?;
-            program.printer.json(&facts)?;
-            Ok(ExitCode::SUCCESS)
-        }
         Some(Command::Completions(arguments)) => Ok(completions::run(&program, &arguments)),
         Some(Command::Man) => man::run(&program),
+        None => check::run(&program, &CheckArguments::default()),
+        Some(Command::Check(arguments)) => check::run(&program, &arguments),
     }
 }

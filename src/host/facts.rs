@@ -138,6 +138,14 @@ pub enum FactsError {
 }
 
 impl Facts {
+    /// Writes the machine for [`Facts::load`].
+    pub fn save(&self, path: &Path) -> Result<(), FactsError> {
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| FactsError::Malformed { path: path.to_owned(), error })?;
+        text.push('\n');
+        fs_err::write(path, text).map_err(FactsError::Unreadable)
+    }
+
     /// Reads a machine that `check --save` recorded. Its GPUs say that they are recorded.
     pub fn load(path: &Path) -> Result<Self, FactsError> {
         let text = fs_err::read_to_string(path).map_err(FactsError::Unreadable)?;

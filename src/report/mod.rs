@@ -1,4 +1,6 @@
 //! What people and programs read. Prints, and never decides.
 
+pub mod check;
 pub mod printer;
 pub mod progress;
+pub mod text;

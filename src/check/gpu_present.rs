@@ -1,0 +1,43 @@
+//! Is there an NVIDIA card at all?
+
+use super::{Check, Context, Finding, Group, Remedy};
+
+pub(super) struct GpuPresent;
+
+impl Check for GpuPresent {
+    fn id(&self) -> &'static str {
+        "gpu-present"
+    }
+    fn title(&self) -> &'static str {
+        "An NVIDIA GPU is in the machine"
+    }
+    fn explanation(&self) -> &'static str {
+        "Looks for an NVIDIA card on the PCI bus, in Windows' registry, and in the driver's own list. Without one, llama.cpp runs on \
+         the processor: it works, slowly.\n\nA card that should be there and is not: laptops can switch it off in the BIOS or with \
+         the maker's tool (Eco mode, iGPU only); a virtual machine must have it passed through; a container must be started with \
+         `--gpus all`; a desktop card may not sit well in its slot."
+    }
+    fn group(&self) -> Group {
+        Group::Hardware
+    }
+    fn run(&self, context: &Context<'_>) -> Vec<Finding> {
+        if context.card_seen() {
+            let names: Vec<&str> = context.facts.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+            let count = names.len().max(context.pci_gpus().len());
+            return vec![self.pass(if names.is_empty() { format!("{count} on the PCI bus") } else { names.join(", ") })];
+        }
+        let mut finding = self.warn("No NVIDIA GPU is in this machine: llama.cpp will use the processor");
+        if let Some(reason) = context.facts.pci.why_unknown() {
+            finding = finding.seen(format!("The PCI bus could not be read: {reason}"), "/sys/bus/pci/devices");
+        }
+        if context.facts.wsl.is_some() {
+            finding = finding.seen("WSL shows no card of Windows either", "/dev/dxg");
+        }
+        if let Some(kind) = context.container() {
+            finding = finding.remedy(Remedy::advice(format!(
+                "This is a container ({kind}): if the host has a card, start the container with `--gpus all`"
+            )));
+        }
+        vec![finding.remedy(Remedy::command("Plan for a card that you do not have yet", "llama-doctor fit MODEL --gpu rtx-3090"))]
+    }
+}

@@ -1,0 +1,58 @@
+//! The verdict: one word and one sentence over all findings.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Finding, NO_GPU, Status};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerdictStatus {
+    Ready,
+    Degraded,
+    Broken,
+    NoGpu,
+}
+
+impl VerdictStatus {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Broken => "broken",
+            Self::NoGpu => "no GPU",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    pub status: VerdictStatus,
+    pub summary: String,
+    /// The build that would run.
+    pub build: Option<PathBuf>,
+}
+
+/// The first failure in the order of the checks is the root cause: what merely follows from it was skipped.
+pub fn verdict(context: &Context<'_>, findings: &[Finding]) -> Verdict {
+    let first = |status: Status| findings.iter().find(|finding| finding.status == status);
+    let (status, summary) = match (first(Status::Fail), first(Status::Warn)) {
+        (Some(failure), _) => (VerdictStatus::Broken, failure.summary.clone()),
+        (None, Some(warning)) if warning.id == NO_GPU => (VerdictStatus::NoGpu, warning.summary.clone()),
+        (None, Some(warning)) => (VerdictStatus::Degraded, warning.summary.clone()),
+        (None, None) => (VerdictStatus::Ready, ready(context)),
+    };
+    Verdict { status, summary, build: None }
+}
+
+fn ready(context: &Context<'_>) -> String {
+    let names: Vec<&str> = context.visible_gpus().map(|gpu| gpu.name.as_str()).collect();
+    let gpus = match names[..] {
+        [] => "this machine".to_owned(),
+        [name] => name.to_owned(),
+        [name, ..] => format!("{name} and {} more", names.len() - 1),
+    };
+    format!("{gpus} is ready for llama.cpp")
+}

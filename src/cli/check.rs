@@ -1,0 +1,24 @@
+//! What `check` takes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct CheckArguments {
+    /// Record the machine in this file, without names of users and hosts, for `--facts`
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Run only these checks or groups; repeatable, or separated by commas
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Leave these checks or groups out
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub skip: Vec<String>,
+    /// List every check and end
+    #[arg(long)]
+    pub list_checks: bool,
+    /// Count warnings as failures
+    #[arg(long)]
+    pub strict: bool,
+}
