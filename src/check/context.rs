@@ -1,5 +1,6 @@
 //! What a check may look at: the facts, and the questions about them that many checks share.
 
+use crate::build::{BackendState, Build};
 use crate::host::facts::{Facts, Gpu, GpuOrigin, OperatingSystem, PciGpu};
 use crate::host::windows_facts::{PCI_VENDOR_NVIDIA, WindowsFacts};
 use crate::manifest::generations::{Generation, generation_of_device};
@@ -78,6 +79,23 @@ impl<'a> Context<'a> {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// The build that would run: the first whose CUDA backend works, else one that loads, else the first of all.
+    pub fn build_to_run(&self) -> Option<&'a Build> {
+        let in_state = |state: BackendState| {
+            let fits = move |build: &&Build| build.backend("CUDA").is_some_and(|backend| backend.state == state);
+            self.facts.builds.iter().find(fits)
+        };
+        in_state(BackendState::Works).or_else(|| in_state(BackendState::Loads)).or_else(|| self.facts.builds.first())
+    }
+
+    /// How a build is named to people.
+    pub fn name_of(build: &Build) -> String {
+        build.version.as_ref().map_or_else(
+            || format!("the build in `{}`", build.path.display()),
+            |version| format!("llama.cpp {version}"),
+        )
     }
 
     pub fn variable(&self, name: &str) -> Option<&'a str> {

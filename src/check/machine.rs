@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Finding, Selection, Status, Verdict, run, verdict};
+use crate::build::Build;
+use crate::build::cuda_libraries::CudaLibrary;
 use crate::host::facts::{DriverFacts, Facts, Gpu, HostFacts};
 
 pub const SCHEMA: &str = "llama-doctor/check/1";
@@ -14,6 +16,8 @@ pub struct Diagnosis {
     pub host: HostFacts,
     pub gpus: Vec<Gpu>,
     pub driver: DriverFacts,
+    pub cuda_libraries: Vec<CudaLibrary>,
+    pub builds: Vec<Build>,
     pub findings: Vec<Finding>,
     pub verdict: Verdict,
 }
@@ -28,6 +32,8 @@ impl Diagnosis {
             host: facts.host.clone(),
             gpus: facts.gpus.clone(),
             driver: facts.driver.clone(),
+            cuda_libraries: facts.cuda_libraries.clone(),
+            builds: facts.builds.clone(),
             verdict: verdict(&context, &findings),
             findings,
         }

@@ -60,7 +60,7 @@ pub fn run(context: &Context<'_>, selection: &Selection) -> Vec<Finding> {
                 blocked.push((check.id(), root.clone()));
                 vec![Finding::new(check.id(), Status::Skip, format!("moot: see `{root}`"))]
             }
-            None if simulated_away(check, context) => {
+            None if simulated_away(check, *context) => {
                 vec![Finding::new(check.id(), Status::Skip, "the GPU is simulated: its driver is not looked at")]
             }
             None => {
@@ -83,7 +83,7 @@ fn blocks(finding: &Finding) -> bool {
     finding.status == Status::Fail || (finding.status == Status::Warn && finding.id == super::NO_GPU)
 }
 
-fn simulated_away(check: &dyn Check, context: &Context<'_>) -> bool {
+fn simulated_away(check: &dyn Check, context: Context<'_>) -> bool {
     context.simulated()
         && matches!(check.group(), Group::Hardware | Group::Driver | Group::Containers | Group::Performance)
 }

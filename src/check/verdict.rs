@@ -42,17 +42,20 @@ pub fn verdict(context: &Context<'_>, findings: &[Finding]) -> Verdict {
         (Some(failure), _) => (VerdictStatus::Broken, failure.summary.clone()),
         (None, Some(warning)) if warning.id == NO_GPU => (VerdictStatus::NoGpu, warning.summary.clone()),
         (None, Some(warning)) => (VerdictStatus::Degraded, warning.summary.clone()),
-        (None, None) => (VerdictStatus::Ready, ready(context)),
+        (None, None) => (VerdictStatus::Ready, ready(*context)),
     };
-    Verdict { status, summary, build: None }
+    Verdict { status, summary, build: context.build_to_run().map(|build| build.path.clone()) }
 }
 
-fn ready(context: &Context<'_>) -> String {
+fn ready(context: Context<'_>) -> String {
     let names: Vec<&str> = context.visible_gpus().map(|gpu| gpu.name.as_str()).collect();
     let gpus = match names[..] {
         [] => "this machine".to_owned(),
         [name] => name.to_owned(),
         [name, ..] => format!("{name} and {} more", names.len() - 1),
     };
-    format!("{gpus} is ready for llama.cpp")
+    match context.build_to_run() {
+        Some(build) => format!("{} can use {gpus}", Context::name_of(build)),
+        None => format!("{gpus} is ready for llama.cpp; no build was found yet"),
+    }
 }

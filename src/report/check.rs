@@ -115,7 +115,7 @@ fn title(remedy: &Remedy) -> String {
 }
 
 fn group_of(finding: &Finding) -> Option<Group> {
-    crate::check::find(&finding.id).map(|check| check.group())
+    crate::check::find(&finding.id).map(Check::group)
 }
 
 fn healthy_groups(text: &mut String, diagnosis: &Diagnosis) {
