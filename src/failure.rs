@@ -65,6 +65,21 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<crate::archive::Error> for Failure {
+    fn from(error: crate::archive::Error) -> Self {
+        use crate::archive::Error as E;
+        match &error {
+            E::Unknown { .. } => {
+                Self::usage(error).hinted("official builds are .zip files for Windows and .tar.gz files for Linux")
+            }
+            E::Damaged { .. } => Self::new(Kind::Integrity, error).hinted("download it again"),
+            E::Refused { .. } | E::Bomb { .. } => Self::new(Kind::Integrity, error)
+                .hinted("nothing of it was kept. An official archive never looks like this: do not use it"),
+            E::File(_) => Self::environment(error),
+        }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::environment(error)

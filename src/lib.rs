@@ -4,6 +4,7 @@
 //!
 //! | folder | question it answers |
 //! |---|---|
+//! | [`archive`] | zip and tar.gz, taken apart as if each were hostile |
 //! | [`cli`] | what can be typed |
 //! | [`command`] | what each subcommand does: gather, decide, hand to `report` |
 //! | [`fit`] | what llama.cpp will allocate, and the largest that fits |
@@ -25,6 +26,7 @@
 //! Observe, judge and render are different folders: `host` does IO and never judges; `check` computes
 //! and never does IO; `report` prints and never decides.
 
+pub mod archive;
 pub mod binary;
 pub mod build;
 pub mod check;

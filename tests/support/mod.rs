@@ -1,4 +1,5 @@
 //! What tests share. Each test file uses a part of it.
 #![allow(dead_code, unreachable_pub, reason = "every test file is a program of its own and uses a part of this")]
 
+pub mod archives;
 pub mod server;
