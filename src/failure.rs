@@ -125,6 +125,26 @@ impl From<crate::gguf::OpenError> for Failure {
     }
 }
 
+impl From<crate::fit::FitError> for Failure {
+    fn from(error: crate::fit::FitError) -> Self {
+        use crate::fit::FitError as Problem;
+        let hint = match &error {
+            Problem::UnknownArchitecture { .. } => {
+                let known: Vec<&str> = crate::fit::architecture::all().iter().map(|one| one.name.as_str()).collect();
+                format!("modelled are: {}; `--assume ARCH` plans it as one of them", known.join(", "))
+            }
+            Problem::MissingKey { .. } | Problem::MissingTensor { .. } => {
+                "the file is no complete conversion: download it again, or convert the model anew".to_owned()
+            }
+            Problem::QuantizedVNeedsFlashAttention => "leave `-fa` at auto, or choose `-ctv f16`".to_owned(),
+            Problem::HeadNotInBlocks { .. } => "choose `f16` for this cache".to_owned(),
+            Problem::UnequalTypes => "give `-ctk` and `-ctv` the same type".to_owned(),
+            _ => return Self::usage(error),
+        };
+        Self::usage(error).hinted(hint)
+    }
+}
+
 impl From<crate::host::facts::FactsError> for Failure {
     fn from(error: crate::host::facts::FactsError) -> Self {
         Self::usage(error).hinted("record a machine with `llama-doctor check --save FILE`")

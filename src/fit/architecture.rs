@@ -1,0 +1,210 @@
+//! `manifests/architectures.toml`: which formula and which keys an architecture uses.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::graph::builder::Activation;
+use super::graph::tensor::Op;
+use super::model::Model;
+
+/// One architecture that is modelled.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Architecture {
+    /// `general.architecture`
+    pub name: String,
+    pub graph: GraphKind,
+    #[serde(default)]
+    pub memory: Memory,
+    #[serde(default)]
+    pub window: Window,
+    #[serde(default)]
+    pub recurrence: Recurrence,
+    #[serde(default)]
+    pub style: Style,
+    /// Four positions for each token (multimodal rope).
+    #[serde(default)]
+    pub four_positions: bool,
+    /// llama.cpp's file that the row was read from.
+    pub source: String,
+    /// The date.
+    pub checked: String,
+}
+
+/// Which file of `fit/graph/` describes the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GraphKind {
+    Transformer,
+}
+
+/// What a layer remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Memory {
+    /// K and V of each layer.
+    #[default]
+    Kv,
+    /// One compressed row of each layer, shared by all heads.
+    Latent,
+    /// State of fixed size.
+    Recurrent,
+    /// Layers of both kinds.
+    Hybrid,
+    /// Every layer is of both kinds.
+    Both,
+}
+
+/// Which layers see a window only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// All but every n-th layer; 0 = none. The file's `attention.sliding_window_pattern` goes first.
+    #[serde(default)]
+    pub every: u32,
+    /// The whole-context layer is the first of each n, not the last.
+    #[serde(default)]
+    pub dense_first: bool,
+    /// Cells where the file does not say.
+    #[serde(default)]
+    pub cells: u64,
+    /// Only where the file has `attention.sliding_window`.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recurrence {
+    #[default]
+    None,
+    All,
+    /// Layers without KV heads.
+    WithoutKvHeads,
+    /// All but every `full_attention_interval`-th.
+    Interval,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    #[default]
+    Rms,
+    Layer,
+}
+
+impl Norm {
+    pub(crate) const fn op(self) -> Op {
+        match self {
+            Self::Rms => Op::RmsNorm,
+            Self::Layer => Op::Norm,
+        }
+    }
+}
+
+/// How transformers of one drawing differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Style {
+    pub norm: Norm,
+    pub activation: Activation,
+    /// Embeddings are multiplied by the root of their width.
+    pub scales_embedding: bool,
+    /// Queries are scaled before attention.
+    pub scales_query: bool,
+    /// Scores are squashed (`attn_logit_softcapping`).
+    pub caps_attention: bool,
+    /// Attention and feed-forward start from one norm.
+    pub parallel: bool,
+    /// The residual stands first in the sum after feed-forward.
+    pub residual_first: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    architecture: Vec<Architecture>,
+}
+
+/// Parsed once; a test proves that the embedded file parses.
+#[expect(clippy::expect_used, reason = "the file is embedded and a test parses it")]
+static ALL: LazyLock<Vec<Architecture>> = LazyLock::new(|| {
+    toml::from_str::<File>(include_str!("../../manifests/architectures.toml"))
+        .expect("manifests/architectures.toml parses")
+        .architecture
+});
+
+pub fn all() -> &'static [Architecture] {
+    &ALL
+}
+
+pub fn find(name: &str) -> Option<&'static Architecture> {
+    ALL.iter().find(|one| one.name == name)
+}
+
+impl Architecture {
+    pub(crate) const fn positions_per_token(&self) -> u64 {
+        if self.four_positions { 4 } else { 1 }
+    }
+
+    /// Every layer has a state and a cache (falcon-h1).
+    pub(crate) const fn attends_and_recurs(&self) -> bool {
+        matches!(self.memory, Memory::Both)
+    }
+
+    pub(crate) fn has_window_cache(&self) -> bool {
+        self.window != Window::default()
+    }
+
+    /// Finds the model's windowed layers.
+    pub(crate) fn windows(&self, model: &mut Model) {
+        let rule = self.window;
+        if rule == Window::default() {
+            return;
+        }
+        let given = model.whole("attention.sliding_window");
+        let cells = given.unwrap_or(if rule.optional { 0 } else { rule.cells });
+        if cells == 0 {
+            return;
+        }
+        model.window = cells;
+        let layers = model.layers() as usize;
+        let pattern: Option<Vec<bool>> = model
+            .each("attention.sliding_window_pattern")
+            .map(|values| values.iter().map(|value| *value != 0.0).collect());
+        if let Some(pattern) = pattern {
+            for (layer, windowed) in pattern.into_iter().enumerate().take(layers) {
+                model.windowed[layer] = windowed;
+            }
+            return;
+        }
+        let every = model.whole("attention.sliding_window_pattern").unwrap_or(u64::from(rule.every)) as usize;
+        for layer in 0..layers {
+            model.windowed[layer] = match (every, rule.dense_first) {
+                (0, _) => true,
+                (every, true) => layer % every != 0,
+                (every, false) => layer % every < every - 1,
+            };
+        }
+    }
+
+    /// Finds the model's recurrent layers.
+    pub(crate) fn recurrence(&self, model: &mut Model) {
+        let layers = model.layers();
+        for layer in 0..layers {
+            model.recurrent[layer as usize] = match self.recurrence {
+                Recurrence::None => false,
+                Recurrence::All => true,
+                Recurrence::WithoutKvHeads => model.kv_heads[layer as usize] == 0,
+                Recurrence::Interval => {
+                    let interval = model.whole("full_attention_interval").filter(|every| *every > 0).unwrap_or(4);
+                    match model.whole_at("attention.recurrent_layers", layer) {
+                        Some(flag) => flag != 0,
+                        None => u64::from(layer + 1) % interval != 0,
+                    }
+                }
+            };
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! ggml's graph allocator, replayed: which tensors live at the same time, and how high each backend's buffer grows
+//! (llama.cpp b11434 `ggml/src/ggml-alloc.c`: best fit over a free list, reuse in place, release after the last use).
+
+use super::cuda;
+use super::scheduler::{Backend, Plan};
+use super::tensor::{Home, Op, Tensor};
+
+/// `TENSOR_ALIGNMENT` for host buffers, and CUDA's own, bytes (`ggml/src/ggml-impl.h:44`, `ggml-cuda.cu:898`).
+const HOST_ALIGNMENT: u64 = 32;
+const CUDA_ALIGNMENT: u64 = 128;
+
+/// The peak of each backend's buffer, bytes, in the order of `backends`.
+pub(crate) fn peaks(plan: &Plan, backends: &[Backend]) -> Vec<u64> {
+    let mut run = Run::new(plan, backends);
+    run.leaves();
+    run.inputs();
+    run.nodes();
+    run.heaps.iter().map(|heap| heap.peak).collect()
+}
+
+/// A buffer that only grows: its free blocks by address, the last one endless.
+struct Heap {
+    alignment: u64,
+    free: Vec<(u64, u64)>,
+    peak: u64,
+}
+
+impl Heap {
+    fn new(alignment: u64) -> Self {
+        Self { alignment, free: vec![(0, u64::MAX / 2)], peak: 0 }
+    }
+
+    fn take(&mut self, size: u64) -> u64 {
+        let size = size.next_multiple_of(self.alignment);
+        let mut best = None;
+        let mut best_size = u64::MAX;
+        let last = self.free.len() - 1;
+        // Among equals the highest address wins.
+        for (index, (_, available)) in self.free[..last].iter().enumerate() {
+            if *available >= size && *available <= best_size {
+                best = Some(index);
+                best_size = *available;
+            }
+        }
+        let index = best.unwrap_or(last);
+        let block = &mut self.free[index];
+        let offset = block.0;
+        block.0 += size;
+        block.1 -= size;
+        if block.1 == 0 {
+            self.free.remove(index);
+        }
+        self.peak = self.peak.max(offset + size);
+        offset
+    }
+
+    fn give_back(&mut self, offset: u64, size: u64) {
+        let size = size.next_multiple_of(self.alignment);
+        if size == 0 {
+            // An empty block only matters where it stands alone: ggml's list keeps it, and nothing fits it.
+            return;
+        }
+        let at = self.free.partition_point(|block| block.0 < offset);
+        let joins_previous = at > 0 && self.free[at - 1].0 + self.free[at - 1].1 == offset;
+        let joins_next = at < self.free.len() && offset + size == self.free[at].0;
+        match (joins_previous, joins_next) {
+            (true, true) => {
+                self.free[at - 1].1 += size + self.free[at].1;
+                self.free.remove(at);
+            }
+            (true, false) => self.free[at - 1].1 += size,
+            (false, true) => {
+                self.free[at].0 = offset;
+                self.free[at].1 += size;
+            }
+            (false, false) => self.free.insert(at, (offset, size)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    children: i32,
+    views: i32,
+    backend: u8,
+    allocated: bool,
+    offset: u64,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    backends: &'a [Backend],
+    heaps: Vec<Heap>,
+    states: Vec<State>,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, backends: &'a [Backend]) -> Self {
+        let heaps = backends
+            .iter()
+            .map(|backend| Heap::new(if backend.is_host() { HOST_ALIGNMENT } else { CUDA_ALIGNMENT }))
+            .collect();
+        Self { plan, backends, heaps, states: vec![State::default(); plan.tensors.len()] }
+    }
+
+    fn tensor(&self, id: u32) -> &'a Tensor {
+        &self.plan.tensors[id as usize]
+    }
+
+    fn state(&mut self, id: u32) -> &mut State {
+        &mut self.states[id as usize]
+    }
+
+    fn size(&self, id: u32, backend: u8) -> u64 {
+        match &self.backends[backend as usize] {
+            Backend::Host => self.tensor(id).bytes(),
+            Backend::Cuda(device) => cuda::allocation_bytes(&self.plan.tensors, id, device),
+        }
+    }
+
+    fn leaves(&mut self) {
+        for &(leaf, backend) in &self.plan.leaves {
+            self.allocate(leaf, backend);
+        }
+    }
+
+    /// Counts who uses what, and gives inputs their places before anything else.
+    fn inputs(&mut self) {
+        for &(id, backend) in &self.plan.nodes {
+            let node = self.tensor(id);
+            if node.is_view() && node.op != Op::None {
+                self.state(node.view_of).views += 1;
+            }
+            if node.is_input {
+                self.allocate(id, backend);
+            }
+            for source in node.sources() {
+                self.state(source).children += 1;
+                if self.tensor(source).is_input {
+                    self.allocate(source, backend);
+                }
+            }
+        }
+    }
+
+    fn nodes(&mut self) {
+        for &(id, backend) in &self.plan.nodes {
+            let node = self.tensor(id);
+            for source in node.sources() {
+                self.allocate(source, backend);
+            }
+            self.allocate(id, backend);
+            for source in node.sources() {
+                self.released(source);
+            }
+        }
+    }
+
+    fn allocate(&mut self, id: u32, backend: u8) {
+        let tensor = self.tensor(id);
+        if tensor.home != Home::Computed || tensor.is_view() || self.states[id as usize].allocated {
+            return;
+        }
+        self.state(id).allocated = true;
+        if tensor.op.can_be_in_place() && self.reuse_a_source(id) {
+            return;
+        }
+        let size = self.size(id, backend);
+        let offset = self.heaps[backend as usize].take(size);
+        let state = self.state(id);
+        state.backend = backend;
+        state.offset = offset;
+    }
+
+    /// Takes over the place of a source that nobody else will read. A view owns no place, so it never hands one on.
+    fn reuse_a_source(&mut self, id: u32) -> bool {
+        let tensor = self.tensor(id);
+        for source in tensor.sources() {
+            let parent = self.tensor(source);
+            let from = self.states[source as usize];
+            if from.allocated
+                && !parent.is_output
+                && from.children == 1
+                && from.views == 0
+                && tensor.same_layout(parent)
+            {
+                self.state(source).allocated = false;
+                let state = self.state(id);
+                state.backend = from.backend;
+                state.offset = from.offset;
+                self.free_tail(id, source, from);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Gives back what the old owner had beyond the new one's need.
+    fn free_tail(&mut self, id: u32, owner: u32, from: State) {
+        let alignment = self.heaps[from.backend as usize].alignment;
+        let old = self.size(owner, from.backend).next_multiple_of(alignment);
+        let new = self.size(id, from.backend).next_multiple_of(alignment);
+        if old > new {
+            self.heaps[from.backend as usize].give_back(from.offset + new, old - new);
+        }
+    }
+
+    fn released(&mut self, source: u32) {
+        let state = self.state(source);
+        state.children -= 1;
+        if state.children != 0 || state.views != 0 {
+            return;
+        }
+        let parent = self.tensor(source);
+        let owner = if parent.is_view() {
+            let root = self.state(parent.view_of);
+            root.views -= 1;
+            if root.views != 0 || root.children != 0 {
+                return;
+            }
+            parent.view_of
+        } else {
+            source
+        };
+        let state = self.states[owner as usize];
+        if state.allocated && !self.tensor(owner).is_output {
+            let size = self.size(owner, state.backend);
+            self.heaps[state.backend as usize].give_back(state.offset, size);
+            self.state(owner).allocated = false;
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The buffers whose size follows from the settings alone: weights, KV cache, recurrent state (`knowledge` in closed form).
+
+use std::collections::BTreeMap;
+
+use super::context::Context;
+use super::graph::cuda;
+use super::graph::tensor::Place;
+use super::model::{Class, Model, Weight};
+use super::placement::Placement;
+use super::settings::LoadMode;
+use crate::gguf::TensorType;
+
+const CUDA_ALIGNMENT: u64 = 128;
+const HOST_ALIGNMENT: u64 = 32;
+
+/// Bytes of one tensor in a buffer at `place`.
+fn padded(place: Place, kind: TensorType, row: u64, bytes: u64) -> u64 {
+    match place {
+        Place::Device(_) => (bytes + cuda::row_padding(kind, row)).next_multiple_of(CUDA_ALIGNMENT),
+        Place::Host => bytes.next_multiple_of(HOST_ALIGNMENT),
+    }
+}
+
+/// Bytes by place.
+pub(crate) type ByPlace = BTreeMap<Place, u64>;
+
+/// Weights by place. Mapped files count the span from the first to the last host tensor, whatever lies between.
+pub(crate) fn weights(model: &Model, placement: &Placement, load_mode: LoadMode, mtp: bool) -> (ByPlace, &'static str) {
+    let mapped = matches!(load_mode, LoadMode::Auto | LoadMode::Mmap | LoadMode::MmapMlock);
+    let mut by_place = ByPlace::new();
+    let mut spans: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    let mut put = |place: Place, weight: &Weight| {
+        if mapped && place == Place::Host {
+            let span = spans.entry(weight.shard).or_insert((u64::MAX, 0));
+            *span = (span.0.min(weight.offset), span.1.max(weight.offset + weight.bytes));
+        } else {
+            *by_place.entry(place).or_default() += padded(place, weight.kind, weight.dims[0], weight.bytes);
+        }
+    };
+    for (weight, place) in model.weights.iter().zip(&placement.weights) {
+        match weight.class {
+            Class::Layer(layer) if layer >= model.layers() && !mtp => {}
+            Class::EveryDevice => {
+                let mut places: Vec<Place> = placement.layers.clone();
+                places.sort();
+                places.dedup();
+                for place in places {
+                    put(place, weight);
+                }
+            }
+            _ => put(*place, weight),
+        }
+    }
+    if model.output_is_tied()
+        && placement.output != Place::Host
+        && let Some(table) = model.weight("token_embd.weight")
+    {
+        put(placement.output, table);
+    }
+    let span: u64 = spans.values().map(|(start, end)| end - start).sum();
+    if span > 0 {
+        *by_place.entry(Place::Host).or_default() += span;
+    }
+    (by_place, if mapped { "CPU_Mapped" } else { "CUDA_Host" })
+}
+
+/// KV cache by place, and the bytes without padding.
+pub(crate) fn kv_cache(model: &Model, context: &Context, placement: &Placement) -> (ByPlace, u64) {
+    let mut by_place = ByPlace::new();
+    let mut plain = 0;
+    for layer in 0..model.layers() {
+        for (kind, width, cells) in model.cache_rows(layer, context) {
+            let bytes = kind.row_bytes(width) * cells * context.streams;
+            let place = placement.cache_place(layer);
+            *by_place.entry(place).or_default() += padded(place, kind, width, bytes);
+            plain += bytes;
+        }
+    }
+    (by_place, plain)
+}
+
+/// Bytes of KV cache that one more token of context costs.
+pub(crate) fn bytes_per_token(model: &Model, context: &Context) -> u64 {
+    (0..model.layers())
+        .filter(|layer| !model.windowed[*layer as usize])
+        .flat_map(|layer| model.cache_rows(layer, context))
+        .map(|(kind, width, _)| kind.row_bytes(width))
+        .sum()
+}
+
+/// Recurrent state by place: 32-bit floats, whatever the cache types.
+pub(crate) fn recurrent_state(model: &Model, context: &Context, placement: &Placement) -> (ByPlace, u64) {
+    let mut by_place = ByPlace::new();
+    let mut plain = 0;
+    let rows = context.sequences * (1 + context.state_snapshots);
+    for layer in (0..model.layers()).filter(|layer| model.recurrent[*layer as usize]) {
+        for width in model.state_widths() {
+            let bytes = width * 4 * rows;
+            let place = placement.cache_place(layer);
+            *by_place.entry(place).or_default() += padded(place, TensorType::F32, width, bytes);
+            plain += bytes;
+        }
+    }
+    (by_place, plain)
+}
+
+impl Model {
+    /// The cache tensors of a layer: type, elements in a row, cells in a stream.
+    pub(crate) fn cache_rows(&self, layer: u32, context: &Context) -> Vec<(TensorType, u64, u64)> {
+        let kv_heads = self.kv_heads[layer as usize];
+        let is_hybrid = self.recurrent[layer as usize] && !self.architecture.attends_and_recurs();
+        if kv_heads == 0 || is_hybrid || layer >= self.cached_layers() {
+            return Vec::new();
+        }
+        let cells = if self.windowed[layer as usize] { context.window_cells } else { context.cells_per_sequence };
+        if self.is_latent() {
+            return vec![(context.kind_k, self.head_k_at(layer), cells)];
+        }
+        let v_width = if context.flash_attention { self.head_v_at(layer) * kv_heads } else { self.widest_v() };
+        vec![(context.kind_k, self.head_k_at(layer) * kv_heads, cells), (context.kind_v, v_width, cells)]
+    }
+
+    /// Elements of the widest V row: without flash attention all layers are padded to it.
+    pub(crate) fn widest_v(&self) -> u64 {
+        (0..self.layers_all).map(|layer| self.head_v_at(layer) * self.kv_heads[layer as usize]).max().unwrap_or(0)
+    }
+
+    /// K and V are one compressed row (`is_mla`, `src/llama-hparams.cpp:298`).
+    pub(crate) fn is_latent(&self) -> bool {
+        let given = |key| self.whole(key).is_some_and(|value| value > 0);
+        given("attention.key_length_mla") && given("attention.value_length_mla")
+    }
+
+    /// Layers from this one on read the caches of earlier ones.
+    pub(crate) fn cached_layers(&self) -> u32 {
+        let shared = self.whole("attention.shared_kv_layers").unwrap_or(0) as u32;
+        self.layers_all.saturating_sub(shared)
+    }
+
+    /// Sizes of the Hadamard matrices for K and V of one cache; 0 = none (`src/llama-kv-cache.cpp:315`).
+    pub(crate) fn rotations(&self, context: &Context, windowed: bool) -> (u64, u64) {
+        let layers = || {
+            (0..self.layers()).filter(move |layer| {
+                self.windowed[*layer as usize] == windowed && !self.cache_rows(*layer, context).is_empty()
+            })
+        };
+        let one = |of: &dyn Fn(u32) -> u64| {
+            let first = layers().next().map(of)?;
+            layers().all(|layer| of(layer) == first).then_some(first).filter(|size| *size > 0)
+        };
+        let k = one(&|layer| self.head_k_at(layer))
+            .filter(|_| context.kind_k.is_quantized() && self.head_k.is_multiple_of(64));
+        let v = one(&|layer| self.head_v_at(layer))
+            .filter(|_| context.kind_v.is_quantized() && self.head_v.is_multiple_of(64) && !self.is_latent());
+        let largest = |head: u64| {
+            let mut size = 64;
+            while head.is_multiple_of(2 * size) {
+                size *= 2;
+            }
+            size
+        };
+        (k.map_or(0, largest), v.map_or(0, |_| 64))
+    }
+
+    /// Elements of a token's embedding as it enters the graph.
+    pub(crate) fn embedding_inputs(&self) -> u64 {
+        self.embedding * (1 + self.whole("n_deepstack_layers").unwrap_or(0))
+    }
+
+    /// Floats of the two state tensors of a recurrent layer (`src/llama-hparams.cpp:208`).
+    pub(crate) fn state_widths(&self) -> Vec<u64> {
+        let number = |key| self.whole(key).unwrap_or(0);
+        let convolution = number("ssm.conv_kernel").saturating_sub(1);
+        let r = convolution * (number("ssm.inner_size") + 2 * number("ssm.group_count") * number("ssm.state_size"));
+        let s = number("ssm.state_size") * number("ssm.inner_size");
+        [r, s].into_iter().filter(|width| *width > 0).collect()
+    }
+}

@@ -1,0 +1,242 @@
+//! The bytes that llama.cpp will allocate for one model and one exact configuration, by buffer.
+
+use std::collections::BTreeMap;
+
+use super::FitError;
+use super::architecture::GraphKind;
+use super::build::{Build, Variant};
+use super::context::Context;
+use super::graph::allocator;
+use super::graph::builder::{Batch, Builder};
+use super::graph::cuda::CudaDevice;
+use super::graph::scheduler::{self, Backend};
+use super::graph::tensor::{Op, Place};
+use super::memory;
+use super::model::Model;
+use super::placement::Placement;
+use super::settings::{Device, FlashAttention, Settings};
+
+/// What llama.cpp's memory breakdown shows for a device, bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub model: u64,
+    /// KV cache and recurrent state.
+    pub context: u64,
+    pub compute: u64,
+}
+
+impl Memory {
+    pub fn total(&self) -> u64 {
+        self.model + self.context + self.compute
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// `CUDA0`
+    pub id: String,
+    pub memory: Memory,
+}
+
+/// Host buffers by llama.cpp's name: `CPU_Mapped`, `CUDA_Host`, `CPU`.
+pub type HostMemory = BTreeMap<&'static str, Memory>;
+
+/// Where a layer is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerPlace {
+    /// Index among the given devices.
+    Device(usize),
+    Host,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prediction {
+    pub devices: Vec<DeviceMemory>,
+    pub host: HostMemory,
+    /// The pinned buffer for logits, part of no other figure.
+    pub output_buffer: u64,
+    /// KV cache of all layers, without padding.
+    pub kv_bytes: u64,
+    pub recurrent_bytes: u64,
+    /// KV bytes that one more token of context costs; windows and states cost none.
+    pub bytes_per_token: u64,
+    /// Whether flash attention is used, `auto` resolved.
+    pub flash_attention: bool,
+    /// As `-ngl` counts: layers plus one for the output.
+    pub gpu_layers: u32,
+    /// Tokens of all slots together, after llama.cpp's rounding.
+    pub context: u64,
+    /// The most tokens that one slot can hold.
+    pub context_per_slot: u64,
+    pub layers: Vec<LayerPlace>,
+    /// Parts of the graph that different backends compute, for a prompt and for one token.
+    pub splits: (usize, usize),
+    /// What the user should know about the figures.
+    pub notes: Vec<String>,
+}
+
+/// Predicts one configuration. Milliseconds at most; no IO.
+pub fn predict(model: &Model, settings: &Settings, devices: &[Device], build: Build) -> Result<Prediction, FitError> {
+    let mut context = Context::new(model, settings)?;
+    let placement = Placement::new(model, settings, devices)?;
+    check_types(model, &context)?;
+    let quantized_v = context.kind_v.is_quantized();
+    context.flash_attention = settings.flash_attention != FlashAttention::Off;
+    if quantized_v && !context.flash_attention {
+        return Err(FitError::QuantizedVNeedsFlashAttention);
+    }
+    // A quantized V forces flash attention on: then nothing is probed.
+    let probes = settings.flash_attention == FlashAttention::Auto && !quantized_v;
+    let mut compute = vec![0; placement.used.len() + 1];
+    let mut splits = (0, 0);
+    for variant in build.variants() {
+        let replay = |context: &Context| {
+            Replay { model, context, placement: &placement, settings, devices, variant: *variant }.run()
+        };
+        let mut result = replay(&context);
+        if probes && context.flash_attention && !result.attention_stays {
+            context.flash_attention = false;
+            result = replay(&context);
+        }
+        compute.iter_mut().zip(result.peaks).for_each(|(most, peak)| *most = (*most).max(peak));
+        splits = result.splits;
+    }
+    Ok(assemble(model, settings, devices, build, &Parts { context, placement, compute, splits }))
+}
+
+fn check_types(model: &Model, context: &Context) -> Result<(), FitError> {
+    if model.is_latent() && context.kind_k != context.kind_v {
+        return Err(FitError::UnequalTypes);
+    }
+    for layer in 0..model.layers() {
+        for (kind, head) in [(context.kind_k, model.head_k_at(layer)), (context.kind_v, model.head_v_at(layer))] {
+            if head % kind.block() != 0 {
+                return Err(FitError::HeadNotInBlocks { cache: kind.name(), block: kind.block(), head });
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Parts {
+    context: Context,
+    placement: Placement,
+    compute: Vec<u64>,
+    splits: (usize, usize),
+}
+
+fn assemble(model: &Model, settings: &Settings, devices: &[Device], build: Build, parts: &Parts) -> Prediction {
+    let Parts { context, placement, compute, splits } = parts;
+    let (weights, host_name) = memory::weights(model, placement, settings.load_mode, settings.mtp_draft_tokens > 0);
+    let (kv, kv_bytes) = memory::kv_cache(model, context, placement);
+    let (state, recurrent_bytes) = memory::recurrent_state(model, context, placement);
+    let at = |by_place: &memory::ByPlace, place| by_place.get(&place).copied().unwrap_or(0);
+    let mut device_memory: Vec<DeviceMemory> =
+        devices.iter().map(|device| DeviceMemory { id: device.id.clone(), memory: Memory::default() }).collect();
+    for (slot, index) in placement.used.iter().enumerate() {
+        let place = Place::Device(slot as u8);
+        device_memory[*index as usize].memory =
+            Memory { model: at(&weights, place), context: at(&kv, place) + at(&state, place), compute: compute[slot] };
+    }
+    let mut host = HostMemory::new();
+    let without_gpu = placement.used.is_empty();
+    let host_name = if without_gpu && host_name == "CUDA_Host" { "CPU" } else { host_name };
+    host.entry(host_name).or_default().model += at(&weights, Place::Host);
+    host.entry(if without_gpu { "CPU" } else { "CUDA_Host" }).or_default().compute += compute[placement.used.len()];
+    let host_context = at(&kv, Place::Host) + at(&state, Place::Host);
+    if host_context > 0 {
+        host.entry("CPU").or_default().context += host_context;
+    }
+    Prediction {
+        devices: device_memory,
+        host,
+        output_buffer: model.vocabulary * context.sequences * 4,
+        kv_bytes,
+        recurrent_bytes,
+        bytes_per_token: memory::bytes_per_token(model, context),
+        flash_attention: context.flash_attention,
+        gpu_layers: placement.gpu_layers,
+        context: context.cells_total,
+        context_per_slot: context.cells_per_sequence,
+        layers: placement
+            .layers
+            .iter()
+            .map(|place| match place {
+                Place::Device(slot) => LayerPlace::Device(placement.used[*slot as usize] as usize),
+                Place::Host => LayerPlace::Host,
+            })
+            .collect(),
+        splits: *splits,
+        notes: build.note().into_iter().collect(),
+    }
+}
+
+/// The graphs that llama.cpp reserves, replayed for one variant.
+struct Replay<'a> {
+    model: &'a Model,
+    context: &'a Context,
+    placement: &'a Placement,
+    settings: &'a Settings,
+    devices: &'a [Device],
+    variant: Variant,
+}
+
+struct Replayed {
+    peaks: Vec<u64>,
+    /// Every layer's flash attention runs where the layer is.
+    attention_stays: bool,
+    splits: (usize, usize),
+}
+
+impl Replay<'_> {
+    /// A prompt's graph and one token's, as `sched_reserve` orders them: each buffer is as large as the larger one needs.
+    fn run(&self) -> Replayed {
+        let sequences = self.context.sequences;
+        let tokens = self.context.cells_total.min(self.context.ubatch);
+        let prompt = Batch {
+            tokens: tokens.next_multiple_of(sequences),
+            sequences,
+            outputs: tokens.min(self.context.outputs_max),
+        };
+        let one = Batch { tokens: sequences, sequences, outputs: sequences };
+        let mut first = self.reserve(prompt);
+        let second = self.reserve(one);
+        first.peaks.iter_mut().zip(second.peaks).for_each(|(peak, other)| *peak = (*peak).max(other));
+        first.splits = (first.splits.0, second.splits.0);
+        first
+    }
+
+    fn reserve(&self, batch: Batch) -> Replayed {
+        let rules = self.variant.rules();
+        let mut builder = Builder::new(self.model, self.context, self.placement, rules, batch);
+        match self.model.architecture.graph {
+            GraphKind::Transformer => builder.transformer(),
+        }
+        let attention = std::mem::take(&mut builder.attention_nodes);
+        let backends: Vec<Backend> = self
+            .placement
+            .used
+            .iter()
+            .enumerate()
+            .map(|(slot, index)| {
+                Backend::Cuda(CudaDevice {
+                    index: slot as u8,
+                    compute_capability: self.devices[*index as usize].compute_capability,
+                })
+            })
+            .chain([Backend::Host])
+            .collect();
+        let options = scheduler::Options {
+            op_offload: self.settings.op_offload,
+            copies: if self.placement.is_pipeline(self.settings) { scheduler::PIPELINE_COPIES } else { 1 },
+            copies_unread_inputs: rules.copies_unread_inputs,
+            fusions: rules.fusions,
+        };
+        let plan = scheduler::plan(builder.graph, &backends, options);
+        let attention_stays = attention.iter().all(|(id, layer)| {
+            plan.tensors[*id as usize].op != Op::FlashAttention
+                || plan.assigned[*id as usize] == self.placement.backend_of(self.placement.layers[*layer as usize])
+        });
+        Replayed { peaks: allocator::peaks(&plan, &backends), attention_stays, splits: (plan.splits, 0) }
+    }
+}

@@ -1,0 +1,280 @@
+//! Every configuration that llama.cpp itself was measured with, predicted and compared: `tests/truth/README.md` says where they come from.
+//!
+//! `TRUTH_SHOW=text` prints the rows that differ and hold that text.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and shows its summary"
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use llama_doctor::fit::build::{Build, Variant};
+use llama_doctor::fit::settings::{Device, FlashAttention, GpuLayers, LoadMode, Settings, TensorOverride};
+use llama_doctor::fit::{self, FitError, Prediction};
+use llama_doctor::gguf::{Bytes as _, FileBytes, Header, Model};
+use llama_doctor::units::{Bytes, MIB};
+
+/// One measured configuration.
+struct Row {
+    model: String,
+    /// What the row is, to find it again.
+    label: String,
+    build: Variant,
+    settings: Settings,
+    devices: usize,
+    /// Model, context and compute of each device, bytes.
+    measured: Vec<[u64; 3]>,
+    /// Named host buffers, the same.
+    host: BTreeMap<String, [u64; 3]>,
+}
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/truth"))
+}
+
+fn header(name: &str) -> Model {
+    let path = folder().join("headers").join(name);
+    let bytes = FileBytes::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let header = Header::read(&bytes).unwrap_or_else(|error| panic!("{name} {error}"));
+    Model::join(vec![(name.to_owned(), bytes.len(), header)]).unwrap()
+}
+
+fn parts(text: &str) -> [u64; 3] {
+    let numbers: Vec<u64> = text.split('/').map(|number| number.parse().unwrap()).collect();
+    [numbers[0], numbers[1], numbers[2]]
+}
+
+fn rows() -> Vec<Row> {
+    let text = fs_err::read_to_string(folder().join("rows.tsv")).unwrap();
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().unwrap().split('\t').collect();
+    lines
+        .map(|line| {
+            let row: HashMap<&str, &str> = names.iter().copied().zip(line.split('\t')).collect();
+            let number = |name: &str| row[name].parse::<u32>().unwrap();
+            let argument = |name: &str| {
+                row["args"].split(' ').find_map(|one| one.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+            };
+            let without_mapping = argument("mmap").is_some_and(|value| value == "0")
+                || argument("no_alloc").is_some()
+                || row["build"] == "b11434";
+            Row {
+                model: format!("{}.gguf", row["file"]),
+                label: row.iter().filter(|(key, _)| !["devices", "host"].contains(key)).fold(
+                    String::new(),
+                    |mut text, (key, value)| {
+                        let _ = write!(text, "{key}={value} ");
+                        text
+                    },
+                ),
+                build: if row["build"] == "v0.5.0" { Variant::V0_5_0 } else { Variant::B11434 },
+                settings: Settings {
+                    context: number("n_ctx"),
+                    batch: number("n_batch"),
+                    ubatch: number("n_ubatch"),
+                    parallel: number("parallel"),
+                    kv_unified: number("unified") == 1,
+                    cache_type_k: row["type_k"].parse().unwrap(),
+                    cache_type_v: row["type_v"].parse().unwrap(),
+                    flash_attention: match row["fa"] {
+                        "on" => FlashAttention::On,
+                        "off" => FlashAttention::Off,
+                        _ => FlashAttention::Auto,
+                    },
+                    gpu_layers: GpuLayers::Count(argument("ngl").map_or(999, |value| value.parse().unwrap())),
+                    cpu_moe_layers: argument("n_cpu_moe").map_or(0, |value| value.parse().unwrap()),
+                    swa_full: number("swa_full") == 1,
+                    kv_offload: number("offload_kqv") == 1,
+                    op_offload: number("op_offload") == 1,
+                    load_mode: if without_mapping { LoadMode::None } else { LoadMode::Auto },
+                    outputs_max: Some(number("outputs")),
+                    ..Settings::default()
+                },
+                devices: number("gpus") as usize,
+                measured: row["devices"].split(',').map(parts).collect(),
+                host: row["host"]
+                    .split(',')
+                    .map(|one| one.split_once(':').unwrap())
+                    .map(|(name, numbers)| (name.to_owned(), parts(numbers)))
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+fn vectors() -> Vec<Row> {
+    let text = fs_err::read_to_string(folder().join("vectors.json")).unwrap();
+    let cases: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    cases
+        .iter()
+        .filter(|case| case["rc"] == 0)
+        .map(|case| {
+            let params = &case["params"];
+            let number = |name: &str, default: u64| params[name].as_u64().unwrap_or(default) as u32;
+            let kind = |name: &str| params[name].as_str().unwrap_or("f16").parse().unwrap();
+            let devices = number("ndev", 1) as usize;
+            let buffer = |buffer: &serde_json::Value| {
+                ["model", "context", "compute"].map(|part| buffer[part].as_u64().unwrap_or(0))
+            };
+            let buffers = case["buffers"].as_object().unwrap();
+            Row {
+                model: format!("{}.header.gguf", case["model"].as_str().unwrap()),
+                label: format!("vector model={} {params}", case["model"]),
+                build: Variant::B11434,
+                settings: Settings {
+                    context: number("c", 0),
+                    batch: number("b", 2048),
+                    ubatch: number("ub", 512),
+                    parallel: number("np", 1),
+                    kv_unified: number("kvu", 0) == 1,
+                    cache_type_k: kind("ctk"),
+                    cache_type_v: kind("ctv"),
+                    flash_attention: match params["fa"].as_i64() {
+                        Some(0) => FlashAttention::Off,
+                        Some(1) => FlashAttention::On,
+                        _ => FlashAttention::Auto,
+                    },
+                    gpu_layers: params["ngl"].as_i64().map_or(GpuLayers::All, |layers| {
+                        u32::try_from(layers).map_or(GpuLayers::All, GpuLayers::Count)
+                    }),
+                    swa_full: number("swafull", 0) == 1,
+                    kv_offload: number("kvo", 1) == 1,
+                    op_offload: number("opo", 1) == 1,
+                    load_mode: LoadMode::None,
+                    outputs_max: Some(number("no", 0)),
+                    mtp_draft_tokens: number("rs", 0),
+                    tensor_overrides: params["ot"]
+                        .as_str()
+                        .map(|pattern| {
+                            let (pattern, buffer) = pattern.rsplit_once('=').unwrap_or((pattern, "CPU"));
+                            TensorOverride { pattern: pattern.to_owned(), buffer: buffer.to_owned() }
+                        })
+                        .into_iter()
+                        .collect(),
+                    ..Settings::default()
+                },
+                devices,
+                measured: (0..devices).map(|index| buffer(&case["buffers"][format!("CUDA{index}")])).collect(),
+                host: buffers
+                    .iter()
+                    .filter(|(name, _)| !name.starts_with("CUDA") || *name == "CUDA_Host")
+                    .map(|(name, value)| (name.clone(), buffer(value)))
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+fn predicted(prediction: &Prediction) -> Vec<[u64; 3]> {
+    prediction
+        .devices
+        .iter()
+        .map(|device| [device.memory.model, device.memory.context, device.memory.compute])
+        .collect()
+}
+
+fn predicted_host(prediction: &Prediction) -> BTreeMap<String, [u64; 3]> {
+    prediction
+        .host
+        .iter()
+        .map(|(name, memory)| ((*name).to_owned(), [memory.model, memory.context, memory.compute]))
+        .collect()
+}
+
+#[derive(Default)]
+struct Tally {
+    rows: usize,
+    exact: usize,
+    near: usize,
+    host_exact: usize,
+    /// The most that a device's total was predicted too low, and too high, bytes.
+    low: i64,
+    high: i64,
+    refused: usize,
+}
+
+#[test]
+fn every_measured_configuration() {
+    let show = std::env::var("TRUTH_SHOW").ok();
+    let mut models: HashMap<String, Result<fit::Model, FitError>> = HashMap::new();
+    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    let mut all = Tally::default();
+    let gpu = |index| Device {
+        id: format!("CUDA{index}"),
+        compute_capability: "8.6".parse().unwrap(),
+        total: Bytes(80_000 * MIB),
+        free: Bytes(80_000 * MIB),
+    };
+    for row in rows().into_iter().chain(vectors()) {
+        let model = models.entry(row.model.clone()).or_insert_with(|| fit::Model::new(&header(&row.model)));
+        let devices: Vec<Device> = (0..row.devices).map(gpu).collect();
+        let result = model
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|model| fit::predict(model, &row.settings, &devices, Build::Known(row.build)));
+        let tally = tallies.entry(format!("{:?} {}", row.build, row.model)).or_default();
+        for tally in [tally, &mut all] {
+            tally.rows += 1;
+            let Ok(prediction) = &result else {
+                tally.refused += 1;
+                continue;
+            };
+            let found = predicted(prediction);
+            let exact = found == row.measured;
+            let off = found
+                .iter()
+                .zip(&row.measured)
+                .map(|(found, measured)| found.iter().sum::<u64>() as i64 - measured.iter().sum::<u64>() as i64);
+            let worst = off.clone().map(i64::abs).max().unwrap_or(0);
+            tally.exact += usize::from(exact);
+            tally.near += usize::from(worst <= 4 * MIB as i64);
+            tally.low = tally.low.min(off.clone().min().unwrap_or(0));
+            tally.high = tally.high.max(off.max().unwrap_or(0));
+            tally.host_exact += usize::from(predicted_host(prediction) == row.host);
+        }
+        if let Some(show) = &show {
+            let text = format!("{} {}", row.model, row.label);
+            if !show.split(' ').all(|word| text.contains(word)) {
+                continue;
+            }
+            match &result {
+                Err(error) => println!("{text}\n   {error}"),
+                Ok(prediction) if predicted(prediction) != row.measured || predicted_host(prediction) != row.host => {
+                    println!(
+                        "{text}\n   found    {:?} {:?} fa={} splits={:?}",
+                        predicted(prediction),
+                        predicted_host(prediction),
+                        prediction.flash_attention,
+                        prediction.splits
+                    );
+                    println!("   measured {:?} {:?}", row.measured, row.host);
+                    let diff: Vec<_> = predicted(prediction)
+                        .iter()
+                        .zip(&row.measured)
+                        .map(|(a, b)| (0..3).map(|i| a[i] as i64 - b[i] as i64).collect::<Vec<_>>())
+                        .collect();
+                    println!("   off {diff:?}");
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+    tallies.insert("all".to_owned(), all);
+    for (name, tally) in &tallies {
+        println!(
+            "{name:56} rows {:4}  exact {:5.1} %  within 4 MiB {:5.1} %  low {:7.2}  high {:7.2} MiB  host exact {:5.1} %  refused {}",
+            tally.rows,
+            tally.exact as f64 * 100.0 / tally.rows as f64,
+            tally.near as f64 * 100.0 / tally.rows as f64,
+            tally.low as f64 / MIB as f64,
+            tally.high as f64 / MIB as f64,
+            tally.host_exact as f64 * 100.0 / tally.rows as f64,
+            tally.refused,
+        );
+    }
+}
