@@ -2,6 +2,7 @@
 
 mod bytes;
 mod error;
+mod extent;
 mod header;
 mod model;
 mod tensor_type;
@@ -9,6 +10,7 @@ mod value;
 
 pub use bytes::{Bytes, FileBytes};
 pub use error::{GgufError, OpenError};
+pub use extent::{Extent, Reach};
 pub use header::{Header, Tensor};
 pub use model::{Model, Shard, ShardName};
 pub use tensor_type::TensorType;
