@@ -178,6 +178,51 @@ impl From<crate::model::name::ModelNameError> for Failure {
     }
 }
 
+impl From<crate::source::huggingface::HubError> for Failure {
+    fn from(error: crate::source::huggingface::HubError) -> Self {
+        use crate::source::huggingface::HubError as E;
+        const TOKEN: &str = "log in with `hf auth login`, or set HF_TOKEN";
+        let hints: Vec<String> = match error {
+            E::Net(error) => return error.into(),
+            E::BadEndpoint(_) => {
+                return Self::usage(error).hinted("write it as `https://HOST`, or unset it for the public hub");
+            }
+            E::Gated { ref page, with_token: true, .. } => {
+                vec![format!(
+                    "accept the terms at {page} with the account that the token belongs to, then run this again"
+                )]
+            }
+            E::Gated { ref page, with_token: false, .. } => {
+                vec![format!("accept the terms at {page}"), TOKEN.to_owned()]
+            }
+            E::NoRepository { with_token: true, .. } => {
+                vec!["check the spelling; the token's account must be allowed to read a private one".to_owned()]
+            }
+            E::NoRepository { with_token: false, .. } => {
+                vec![format!("check the spelling; for a private one {TOKEN}")]
+            }
+            E::NoRevision { .. } | E::NoFile { .. } => {
+                vec!["`llama-doctor inspect org/repo` lists what a repository has".to_owned()]
+            }
+            E::Disabled { .. } => vec!["another repository may hold the same model".to_owned()],
+            E::Refused { .. } | E::BadAnswer { .. } => {
+                vec!["HF_ENDPOINT and HTTPS_PROXY decide which server is asked: is it a Hugging Face hub?".to_owned()]
+            }
+        };
+        Self { kind: Kind::Network, error: error.into(), hints }
+    }
+}
+
+impl From<crate::source::remote_header::RemoteHeaderError> for Failure {
+    fn from(error: crate::source::remote_header::RemoteHeaderError) -> Self {
+        use crate::source::remote_header::RemoteHeaderError as E;
+        match error {
+            E::Net(error) => error.into(),
+            E::TooLong { .. } => Self::new(Kind::Integrity, error).hinted("the file is broken or not a model"),
+        }
+    }
+}
+
 impl From<crate::net::Error> for Failure {
     fn from(error: crate::net::Error) -> Self {
         use crate::net::Error;

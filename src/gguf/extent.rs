@@ -130,7 +130,7 @@ impl Extent {
                 let end = cursor.at as u64 - array.start;
                 // In 128 bits: the count is whatever the file says.
                 let (count, walked) = (u128::from(array.count), u128::from(array.walked));
-                while array.profile.samples.len() as u128 * count < walked * u128::from(SAMPLES) {
+                while (array.profile.samples.len() as u128 + 1) * count <= walked * u128::from(SAMPLES) {
                     array.profile.samples.push(end);
                 }
                 Step::Walked
@@ -220,23 +220,30 @@ impl Extent {
         let vocabulary = match (&self.stage, &tokenizer.tokens) {
             (_, Some(tokens)) => Some((tokens.count, tokens.mean())),
             (Stage::Texts(array), None) if array.is_tokens => {
-                Some((array.count, array.profile.mean_of_the_rest(array.walked)))
+                let rest = array.profile.mean_of_the_rest(array.walked);
+                let seen = (self.position - array.start) as f64;
+                let left = (array.count - array.walked) as f64;
+                Some((array.count, (seen + left * rest) / array.count.max(1) as f64))
             }
             _ => None,
         };
         let mut rest = 0_u64;
         let mut entries = self.entries_left;
         if let Some((count, mean)) = vocabulary.filter(|_| entries > 0) {
-            if !tokenizer.types_seen {
-                rest = rest.saturating_add(count.saturating_mul(4));
-                entries -= 1;
+            // Each companion is one of the entries that are still to come.
+            let mut companion = |is_seen: bool, bytes: u64| {
+                if !is_seen && entries > 0 {
+                    rest = rest.saturating_add(bytes);
+                    entries -= 1;
+                }
+            };
+            companion(tokenizer.types_seen, count.saturating_mul(4));
+            if matches!(tokenizer.model.as_str(), "llama" | "t5" | "gemma4") {
+                companion(tokenizer.scores_seen, count.saturating_mul(4));
             }
-            if !tokenizer.scores_seen && matches!(tokenizer.model.as_str(), "llama" | "t5" | "gemma4") {
-                rest = rest.saturating_add(count.saturating_mul(4));
-            }
-            if !tokenizer.merges_seen && matches!(tokenizer.model.as_str(), "gpt2" | "gemma4") {
+            if matches!(tokenizer.model.as_str(), "gpt2" | "gemma4") {
                 // A merge is its token with one space in it.
-                rest = rest.saturating_add((count as f64 * (mean + 1.0)) as u64);
+                companion(tokenizer.merges_seen, (count as f64 * (mean + 1.0)) as u64);
             }
         }
         let others = entries.saturating_mul(USUAL_ENTRY).saturating_add(self.tensors_left.saturating_mul(USUAL_TENSOR));
@@ -265,10 +272,12 @@ impl Profile {
         }
         let early = *half as f64 / first;
         let late = (*end - *half) as f64 / second;
-        let growth = (late - early).max(0.0);
+        // Where lengths grow as b · log2(rank), the means of two halves differ by 2 · b, and the mean of the second half is
+        // the length at 0.74 of the whole.
+        let growth = (late - early).max(0.0) / 2.0;
         let walked = walked as f64;
         let middle_of_the_rest = f64::midpoint(walked, self.count as f64);
-        late.max(early) + growth * (middle_of_the_rest / (walked * 0.75)).max(1.0).log2()
+        late.max(early) + growth * (middle_of_the_rest / (walked * 0.74)).max(1.0).log2()
     }
 
     /// Bytes of the rest of another array that grows as this one: `share` of its elements took `seen` bytes.

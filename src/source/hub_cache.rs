@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use fs_err::File;
 use thiserror::Error;
 
-use super::repository::{Commit, RepositoryId, RepositoryPath, Sha256};
+use super::repository::{Commit, RepositoryId, RepositoryPath};
 use crate::host::{Host, environment};
+use crate::net::digest::Sha256Digest;
 
 #[derive(Debug, Error)]
 pub enum HubCacheError {
@@ -73,7 +74,7 @@ impl HubCache {
 }
 
 /// `~/x`, which the Python hub expands too.
-fn expand_home(host: &Host, path: PathBuf) -> PathBuf {
+pub(crate) fn expand_home(host: &Host, path: PathBuf) -> PathBuf {
     match (path.strip_prefix("~"), host.home()) {
         (Ok(rest), Some(home)) => home.join(rest),
         _ => path,
@@ -108,8 +109,8 @@ pub struct CachedFile {
 
 impl CachedFile {
     /// The checksum that the blob's own name promises.
-    pub fn promised_sha256(&self) -> Option<Sha256> {
-        Sha256::parse(self.blob.as_ref()?.file_name()?.to_str()?)
+    pub fn promised_sha256(&self) -> Option<Sha256Digest> {
+        self.blob.as_ref()?.file_name()?.to_str()?.parse().ok()
     }
 }
 
@@ -400,7 +401,7 @@ mod tests {
         assert_eq!(fs_err::read_link(&path).unwrap(), Path::new("../../../blobs").join(&etag));
         assert_eq!(repository.commit_of("main"), Some(commit.clone()));
         let file = repository.file(&commit, &name).unwrap();
-        assert_eq!(file.promised_sha256().unwrap().as_str(), etag);
+        assert_eq!(file.promised_sha256().unwrap().to_string(), etag);
         assert_eq!(repository.all_files(), [file]);
     }
 

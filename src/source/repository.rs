@@ -168,31 +168,6 @@ impl FromStr for Commit {
     }
 }
 
-/// The sha256 of a file, as the hub and every cache write it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Sha256(String);
-
-impl Sha256 {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// 64 hexadecimal digits, also quoted or as `sha256:…` or `sha256-…`; anything else is none.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim().trim_start_matches("W/").trim_matches('"');
-        let digits = text.strip_prefix("sha256:").or_else(|| text.strip_prefix("sha256-")).unwrap_or(text);
-        (digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            .then(|| Self(digits.to_ascii_lowercase()))
-    }
-}
-
-impl fmt::Display for Sha256 {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,15 +208,6 @@ mod tests {
         }
         let path: RepositoryPath = "Q4_K_M/model-00001-of-00002.gguf".parse().unwrap();
         assert_eq!((path.file_name(), path.depth()), ("model-00001-of-00002.gguf", 1));
-    }
-
-    #[test]
-    fn digests_in_every_spelling() {
-        let digits = "A".repeat(64);
-        for text in [digits.clone(), format!("\"{digits}\""), format!("sha256:{digits}"), format!("sha256-{digits}")] {
-            assert_eq!(Sha256::parse(&text).unwrap().as_str(), "a".repeat(64));
-        }
-        assert_eq!(Sha256::parse(&"a".repeat(40)), None);
     }
 
     proptest! {

@@ -2,4 +2,5 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file is a program of its own and uses a part of this")]
 
 pub mod archives;
+pub mod gguf;
 pub mod server;
