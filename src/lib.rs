@@ -20,6 +20,7 @@
 //! | [`report`] | what people and programs read |
 //! | [`failure`] | what any failure says, and its exit code |
 //! | [`script`] | launch scripts, one file per dialect |
+//! | [`server`] | llama-server as a process of ours: started, watched, measured, stopped |
 //! | [`source`] | where bits come from: hubs and their caches |
 //! | [`units`] | bytes, versions, capabilities, build tags |
 //!
@@ -42,5 +43,6 @@ pub mod model;
 pub mod net;
 pub mod report;
 pub mod script;
+pub mod server;
 pub mod source;
 pub mod units;

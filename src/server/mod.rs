@@ -1,0 +1,7 @@
+//! llama-server as a process of ours: started, watched, measured, and stopped so that nothing stays behind.
+
+pub mod diagnose;
+pub mod http;
+pub mod log;
+pub mod start;
+pub mod supervise;
