@@ -286,18 +286,3 @@ impl From<crate::check::UnknownCheck> for Failure {
         failure.hinted("`llama-doctor check --list-checks` lists them")
     }
 }
-
-impl From<crate::manifest::models::CatalogueError> for Failure {
-    fn from(error: crate::manifest::models::CatalogueError) -> Self {
-        use crate::manifest::models::CatalogueError;
-        let (what, choices) = match &error {
-            CatalogueError::UnknownName { nearest, .. } => ("did you mean", nearest.join("`, `")),
-            CatalogueError::UnknownQuantization { known, .. } => ("known are", known.join("`, `")),
-        };
-        let failure = Self::usage(error);
-        if choices.is_empty() {
-            return failure.hinted("a model is a `.gguf` file, `org/repo[:QUANT]`, a URL or a name of the catalogue");
-        }
-        failure.hinted(format!("{what} `{choices}`"))
-    }
-}

@@ -1,11 +1,21 @@
 //! Linux: what the kernel, the C library and the distribution say.
 
+mod container;
+mod disks;
+mod kernel_driver;
+mod pci;
 mod system;
+mod user_driver;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+pub(super) use container::{container, wsl};
+pub(super) use disks::{disk, jit_cache};
+pub(super) use kernel_driver::kernel_driver;
+pub(super) use pci::cards;
 pub(super) use system::system;
+pub(super) use user_driver::user_driver;
 
 use super::Host;
 

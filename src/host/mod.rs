@@ -8,10 +8,12 @@ pub mod facts;
 pub mod file_names;
 #[cfg(unix)]
 mod linux;
+mod models;
 mod nvml;
 pub mod nvml_code;
 mod observe;
 pub mod replace;
+mod variables;
 #[cfg(windows)]
 mod windows;
 pub mod windows_facts;

@@ -1,11 +1,13 @@
 //! Windows: what the system and its registry say. No program is started for it.
 
+mod driver;
 mod registry;
 mod system;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+pub(super) use driver::{cards, container, disk, jit_cache, kernel_driver, user_driver, wsl};
 pub(super) use system::system;
 
 use super::Host;

@@ -200,7 +200,7 @@ fn libc_version(host: &Host) -> Fact<String> {
 }
 
 /// Free space for this user in a folder, or in its nearest ancestor that exists.
-fn free_space(host: &Host, folder: &Path) -> Fact<Bytes> {
+pub(super) fn free_space(host: &Host, folder: &Path) -> Fact<Bytes> {
     use std::os::unix::ffi::OsStrExt as _;
     let folder = host.path(folder);
     let Some(existing) = folder.ancestors().find(|ancestor| ancestor.exists()) else {
