@@ -60,6 +60,9 @@ pub(crate) struct Rules {
     pub(crate) mixed_input: bool,
     /// Scaled embeddings are multiplied by a factor for each row instead of one for all.
     pub(crate) scales_rows: bool,
+    /// Norms stay on their layer's device. llama.cpp's own dry run, on which its `--fit` relies, forgets that in b11434:
+    /// then a second GPU needs one more tensor from the first. Planned is the larger figure.
+    pub(crate) pins_norms: bool,
     /// For a pipeline, inputs that no node reads are copied too.
     pub(crate) copies_unread_inputs: bool,
     pub(crate) fusions: fusion::Rules,
@@ -71,6 +74,7 @@ impl Variant {
             Self::B11434 => Rules {
                 mixed_input: true,
                 scales_rows: true,
+                pins_norms: false,
                 copies_unread_inputs: true,
                 fusions: fusion::Rules {
                     weighted_reduction: true,
@@ -82,6 +86,7 @@ impl Variant {
             Self::V0_5_0 => Rules {
                 mixed_input: false,
                 scales_rows: false,
+                pins_norms: true,
                 copies_unread_inputs: false,
                 fusions: fusion::Rules {
                     weighted_reduction: true,

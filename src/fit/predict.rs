@@ -201,8 +201,10 @@ impl Replay<'_> {
         let one = Batch { tokens: sequences, sequences, outputs: sequences };
         let mut first = self.reserve(prompt);
         let second = self.reserve(one);
-        first.peaks.iter_mut().zip(second.peaks).for_each(|(peak, other)| *peak = (*peak).max(other));
+        first.peaks.iter_mut().zip(&second.peaks).for_each(|(peak, other)| *peak = (*peak).max(*other));
         first.splits = (first.splits.0, second.splits.0);
+        // llama.cpp probes with one token a sequence: host layers' work is not worth a GPU then.
+        first.attention_stays = second.attention_stays;
         first
     }
 

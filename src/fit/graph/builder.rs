@@ -212,7 +212,8 @@ impl<'a> Builder<'a> {
 
     /// The norm node itself stays on its layer's device, so that it does not wander to the previous one's.
     pub(crate) fn pin(&mut self, id: Id, layer: Option<u32>) {
-        if let Some(layer) = layer.filter(|_| self.batch.tokens < 32 || self.placement.everything_offloaded) {
+        let pins = self.batch.tokens < 32 || (self.placement.everything_offloaded && self.rules.pins_norms);
+        if let Some(layer) = layer.filter(|_| pins) {
             self.graph.get_mut(id).pinned_backend = self.placement.backend_of(self.placement.layers[layer as usize]);
         }
     }
