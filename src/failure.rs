@@ -168,13 +168,43 @@ impl From<crate::model::name::ModelNameError> for Failure {
         use crate::model::name::ModelNameError as E;
         const FORMS: &str = "a model is a path to a .gguf, `org/repo[:QUANT]`, `org/repo/file.gguf`, an https:// address \
                              or a name of the catalogue";
+        if matches!(error, E::NotCached { .. }) {
+            return Self::new(Kind::Network, error).hinted("run it once without `--offline` and HF_HUB_OFFLINE");
+        }
         let hint = match &error {
             E::NoSuchFile { .. } => "check the path; `llama-doctor models` lists the models on this machine",
             E::Folder { .. } => "name the .gguf file in it; of a split model, any shard",
             E::PlainHttp { .. } => "use https://, or name the model as `org/repo`",
-            E::NotGgufUrl { .. } | E::Unknown(_) | E::Name(_) => FORMS,
+            E::NotGgufUrl { .. } | E::Unknown(_) | E::Name(_) | E::NotCached { .. } => FORMS,
         };
         Self::usage(error).hinted(hint)
+    }
+}
+
+impl From<crate::model::selection::SelectionError> for Failure {
+    fn from(error: crate::model::selection::SelectionError) -> Self {
+        use crate::model::selection::SelectionError as E;
+        const SHOWN: usize = 12;
+        let hints = match &error {
+            E::NoModel { .. } => {
+                vec![
+                    "it may hold safetensors only: look for a repository of the same name that ends in `-GGUF`"
+                        .to_owned(),
+                ]
+            }
+            E::NoMatch { repository, tags, .. } => {
+                tags.iter().take(SHOWN).map(|tag| format!("{repository}:{tag}")).collect()
+            }
+            E::Several { repository, names, .. } => {
+                names.iter().take(SHOWN).map(|name| format!("name one: {repository}/{name}")).collect()
+            }
+            E::NoFile { .. } => vec!["`llama-doctor inspect org/repo` lists what a repository has".to_owned()],
+            E::MissingShards { .. } => {
+                vec!["its upload may be unfinished: another quantization or repository may be whole".to_owned()]
+            }
+        };
+        let kind = if matches!(error, E::MissingShards { .. }) { Kind::Integrity } else { Kind::Usage };
+        Self { kind, error: error.into(), hints }
     }
 }
 

@@ -40,6 +40,8 @@ pub enum ModelNameError {
     Folder { path: PathBuf },
     #[error("`{0}` names no model")]
     Unknown(String),
+    #[error("`{repository}` is not in the model cache, and the network is off")]
+    NotCached { repository: RepositoryId },
     #[error("`{url}` is fetched without encryption, and nothing else vouches for its bytes")]
     PlainHttp { url: Url },
     #[error("`{url}` is not the address of a `.gguf` file")]

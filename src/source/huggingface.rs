@@ -6,6 +6,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::hub_cache::expand_home;
+use super::quantization::GgufName;
 use super::repository::{Commit, RepositoryId, RepositoryPath};
 use crate::host::{Host, environment};
 use crate::net;
@@ -19,6 +20,8 @@ const PUBLIC_ENDPOINT: &str = "https://huggingface.co/";
 const LARGEST_ANSWER: Bytes = Bytes(32 * MIB);
 /// A repository of a hundred thousand files is no model.
 const MOST_PAGES: usize = 100;
+/// A mirror that hides the sha256 of more models than this is not asked for each.
+const MOST_LOOK_UPS: usize = 40;
 
 #[derive(Debug, Error)]
 pub enum HubError {
@@ -162,18 +165,18 @@ impl<'a> HuggingFace<'a> {
     }
 
     /// The request for a file's bytes, as it is at this commit.
-    pub fn file(&self, listing: &Listing, name: &RepositoryPath) -> Result<Ask, HubError> {
+    pub fn file(&self, listing: &Listing, file: &RemoteFile) -> Ask {
         let mut url = self.endpoint.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(listing.repository.as_str().split('/'));
-            segments.push("resolve").push(listing.commit.as_str()).extend(name.as_str().split('/'));
+            segments.push("resolve").push(listing.commit.as_str()).extend(file.name.as_str().split('/'));
         }
-        Ok(Ask::get(url, Redirects::Any).authorized(self.token.clone()))
+        Ask::get(url, Redirects::Any).authorized(self.token.clone())
     }
 
     /// Size and sha256 of a file as the first hop of its address says them, for mirrors whose listing leaves them out.
-    pub fn look_up(&mut self, listing: &Listing, file: &mut RemoteFile) -> Result<(), HubError> {
-        let mut ask = self.file(listing, &file.name)?;
+    fn look_up(&mut self, listing: &Listing, file: &mut RemoteFile) -> Result<(), HubError> {
+        let mut ask = self.file(listing, file);
         ask.method = reqwest::Method::HEAD;
         ask.redirects = Redirects::Returned;
         let answer = self.send(&ask, &listing.repository)?;
@@ -187,8 +190,20 @@ impl<'a> HuggingFace<'a> {
         Ok(())
     }
 
+    /// Looks up the sha256 of models that the listing gives none for.
+    pub fn complete(&mut self, listing: &mut Listing) -> Result<(), HubError> {
+        let mut files = std::mem::take(&mut listing.files);
+        let models =
+            files.iter_mut().filter(|file| file.sha256.is_none() && GgufName::parse(file.name.as_str()).is_some());
+        for file in models.take(MOST_LOOK_UPS) {
+            self.look_up(listing, file)?;
+        }
+        listing.files = files;
+        Ok(())
+    }
+
     /// The page where people accept a model's terms.
-    pub fn page(&self, repository: &RepositoryId) -> String {
+    fn page(&self, repository: &RepositoryId) -> String {
         format!("{}{repository}", self.endpoint)
     }
 

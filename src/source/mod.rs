@@ -2,6 +2,7 @@
 
 pub mod hub_cache;
 pub mod huggingface;
+pub mod modelscope;
 pub mod quantization;
 pub mod remote_header;
 pub mod repository;

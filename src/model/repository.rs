@@ -1,0 +1,152 @@
+//! One repository of models: what the hub lists, or, without the hub, what the cache holds.
+
+use std::path::PathBuf;
+
+use super::name::{Hub, ModelNameError, Selection};
+use super::selection::{Selected, select};
+use crate::command::Program;
+use crate::failure::Failure;
+use crate::gguf::{Header, Model, OpenError};
+use crate::net::client::{Ask, Client};
+use crate::source::hub_cache::{CachedFile, CachedRepository, HubCache};
+use crate::source::huggingface::{self, HuggingFace, Listing, RemoteFile};
+use crate::source::modelscope::ModelScope;
+use crate::source::remote_header::RemoteHeader;
+use crate::source::repository::RepositoryId;
+
+/// A repository as it can be seen now.
+#[derive(Debug)]
+pub struct Repository {
+    pub hub: Hub,
+    pub id: RepositoryId,
+    pub cached: CachedRepository,
+    pub contents: Contents,
+    /// Why the hub was not asked, or what it would not do.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug)]
+pub enum Contents {
+    /// What the hub lists, and for each file how it is fetched.
+    Listed { listing: Listing, asks: Vec<Ask> },
+    /// The files of the newest snapshot in the cache.
+    Cached(Vec<CachedFile>),
+}
+
+impl Repository {
+    /// Asks the hub; offline, or when the hub does not answer, looks into the cache.
+    pub fn look(
+        program: &Program,
+        client: &Client,
+        hub: Hub,
+        id: &RepositoryId,
+        revision: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let cached = cache_of(program, hub)?.repository(id);
+        let mut notes = Vec::new();
+        let is_offline = program.global.offline || huggingface::is_offline(&program.host);
+        if !is_offline {
+            match list(program, client, hub, id, revision) {
+                Ok((listing, asks)) => {
+                    let contents = Contents::Listed { listing, asks };
+                    return Ok(Self { hub, id: id.clone(), cached, contents, notes });
+                }
+                Err(error) if error.is_temporary() && !newest_files(&cached, revision).is_empty() => {
+                    notes.push(format!("the hub was not asked ({error}): what the cache holds is used"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let files = newest_files(&cached, revision);
+        if files.is_empty() {
+            return Err(ModelNameError::NotCached { repository: id.clone() }.into());
+        }
+        Ok(Self { hub, id: id.clone(), cached, contents: Contents::Cached(files), notes })
+    }
+
+    pub fn names(&self) -> Vec<&str> {
+        match &self.contents {
+            Contents::Listed { listing, .. } => listing.names(),
+            Contents::Cached(files) => files.iter().map(|file| file.name.as_str()).collect(),
+        }
+    }
+
+    pub fn select(&self, selection: &Selection) -> Result<Selected, Failure> {
+        Ok(select(&self.id, &self.names(), selection)?)
+    }
+
+    /// Where a file lies in the cache, if all of it is there.
+    pub fn local_path(&self, index: usize) -> Option<PathBuf> {
+        match &self.contents {
+            Contents::Cached(files) => files.get(index).map(|file| file.path.clone()),
+            Contents::Listed { listing, .. } => {
+                let file = listing.files.get(index)?;
+                let there = self.cached.file(&listing.commit, &file.name).filter(|there| there.bytes == file.bytes);
+                // Another snapshot may hold the very same bytes; the first file's siblings must then be there too.
+                there.map(|there| there.path)
+            }
+        }
+    }
+
+    /// The model's header: from the cache where the files are there, else over the network without them.
+    pub fn open(&self, client: &Client, selected: &Selected) -> Result<(Model, Option<PathBuf>), Failure> {
+        let paths: Option<Vec<PathBuf>> = selected.shards.iter().map(|index| self.local_path(*index)).collect();
+        if let Some(first) = paths.as_ref().and_then(|paths| paths.first()) {
+            return Ok((Model::open(first)?, Some(first.clone())));
+        }
+        let Contents::Listed { listing, asks } = &self.contents else {
+            return Err(ModelNameError::NotCached { repository: self.id.clone() }.into());
+        };
+        let mut parts = Vec::new();
+        for index in &selected.shards {
+            let file: &RemoteFile = &listing.files[*index];
+            let remote = RemoteHeader::fetch(client, &asks[*index])?;
+            let named = |error| OpenError { file: format!("{}/{}", self.id, file.name), error };
+            let header = Header::read(&remote).map_err(named)?;
+            header.check_length(file.bytes).map_err(named)?;
+            parts.push((file.name.to_string(), file.bytes, header));
+        }
+        Ok((Model::join(parts)?, None))
+    }
+}
+
+/// ModelScope's repositories lie apart: two hubs may use one name for two things.
+pub fn cache_of(program: &Program, hub: Hub) -> Result<HubCache, Failure> {
+    Ok(match hub {
+        Hub::HuggingFace => HubCache::locate(&program.host)?,
+        Hub::ModelScope => HubCache::at(program.home()?.join("modelscope")),
+    })
+}
+
+fn list(
+    program: &Program,
+    client: &Client,
+    hub: Hub,
+    id: &RepositoryId,
+    revision: Option<&str>,
+) -> Result<(Listing, Vec<Ask>), huggingface::HubError> {
+    match hub {
+        Hub::HuggingFace => {
+            let mut hub = HuggingFace::new(&program.host, client)?;
+            let mut listing = hub.list(id, revision)?;
+            hub.complete(&mut listing)?;
+            let asks = listing.files.iter().map(|file| hub.file(&listing, file)).collect();
+            Ok((listing, asks))
+        }
+        Hub::ModelScope => {
+            let hub = ModelScope::new(&program.host, client)?;
+            let listing = hub.list(id, revision)?;
+            let asks = listing.files.iter().map(|file| hub.file(&listing, file)).collect();
+            Ok((listing, asks))
+        }
+    }
+}
+
+/// The files of the revision's snapshot, else of the first snapshot that has any.
+fn newest_files(cached: &CachedRepository, revision: Option<&str>) -> Vec<CachedFile> {
+    if let Some(revision) = revision {
+        let commit = revision.parse().ok().or_else(|| cached.commit_of(revision));
+        return commit.map(|commit| cached.files(&commit)).unwrap_or_default();
+    }
+    cached.snapshots().iter().map(|commit| cached.files(commit)).find(|files| !files.is_empty()).unwrap_or_default()
+}
