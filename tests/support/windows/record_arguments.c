@@ -1,0 +1,22 @@
+/* Stands for llama-server.exe: writes its arguments, each followed by a zero byte, as UTF-8 to `arguments` in its own
+   folder, as the C runtime splits the command line. Built by `.ci/windows-fakes.sh`. */
+#include <windows.h>
+#include <stdio.h>
+
+int wmain(int count, wchar_t **arguments)
+{
+    wchar_t path[4096];
+    GetModuleFileNameW(NULL, path, 4096);
+    wcscpy(wcsrchr(path, L'\\') + 1, L"arguments");
+    FILE *file = _wfopen(path, L"wb");
+    if (!file)
+        return 1;
+    for (int index = 1; index < count; index++) {
+        char utf8[8192];
+        int length = WideCharToMultiByte(CP_UTF8, 0, arguments[index], -1, utf8, sizeof utf8, NULL, NULL);
+        /* The zero at the end is counted, and written. */
+        fwrite(utf8, 1, length, file);
+    }
+    fclose(file);
+    return 7;
+}
