@@ -4,6 +4,7 @@ pub mod after_help;
 pub mod check;
 pub mod completions;
 pub mod fit;
+pub mod inspect;
 pub mod words;
 
 use std::path::PathBuf;
@@ -66,4 +67,6 @@ pub enum Command {
     /// Print the manual page
     #[command(hide = true)]
     Man,
+    /// Say what a file or folder is: library, llama.cpp build, archive, model
+    Inspect(inspect::Inspect),
 }

@@ -145,6 +145,35 @@ impl From<crate::fit::FitError> for Failure {
     }
 }
 
+impl From<crate::build::examine::BuildError> for Failure {
+    fn from(error: crate::build::examine::BuildError) -> Self {
+        use crate::build::examine::BuildError;
+        match &error {
+            BuildError::Unreadable(cause) if cause.kind() == std::io::ErrorKind::NotFound => Self::usage(error),
+            BuildError::Unreadable(_) => Self::environment(error),
+            BuildError::Binary { .. } => {
+                Self::new(Kind::Integrity, error).hinted("the file is cut off or changed: download or install it again")
+            }
+            BuildError::NotABuild { .. } => {
+                Self::usage(error).hinted("name a folder, library or program of llama.cpp, an archive or a GGUF file")
+            }
+        }
+    }
+}
+
+impl From<crate::build::archive::ArchiveError> for Failure {
+    fn from(error: crate::build::archive::ArchiveError) -> Self {
+        use crate::build::archive::ArchiveError;
+        match &error {
+            ArchiveError::Unreadable(_) => Self::environment(error),
+            ArchiveError::Damaged { .. } => {
+                Self::new(Kind::Integrity, error).hinted("the archive is cut off or changed: download it again")
+            }
+            ArchiveError::Bomb { .. } => Self::new(Kind::Integrity, error),
+        }
+    }
+}
+
 impl From<crate::host::facts::FactsError> for Failure {
     fn from(error: crate::host::facts::FactsError) -> Self {
         Self::usage(error).hinted("record a machine with `llama-doctor check --save FILE`")

@@ -67,9 +67,9 @@ fn read_class<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
         texts: Texts::default(),
     };
     reader.read_dynamic(&mut image)?;
-    if depth == Depth::Everything {
+    if depth != Depth::Links {
         let sections = header.sections(endian, data).map_err(damaged)?;
-        reader.read_sections(&sections, &mut image)?;
+        reader.read_sections(&sections, depth, &mut image)?;
     }
     Ok(image)
 }
@@ -209,14 +209,19 @@ impl<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>> Reader<'data,
         Ok(found)
     }
 
-    fn read_sections(&self, sections: &SectionTable<'data, E, R>, image: &mut Image) -> Result<(), BinaryError> {
+    fn read_sections(
+        &self,
+        sections: &SectionTable<'data, E, R>,
+        depth: Depth,
+        image: &mut Image,
+    ) -> Result<(), BinaryError> {
         for section in sections.iter() {
             // A name that cannot be read is a section that we do not look for.
             let name = sections.section_name(self.endian, section).unwrap_or_default();
             let Some((offset, size)) = section.file_range(self.endian) else { continue };
             match name {
                 b".nv_fatbin" => {
-                    image.cuda = Some(fatbin::read(self.data, offset, size)?);
+                    image.cuda = Some(fatbin::read(self.data, offset, size, depth)?);
                 }
                 b".rodata" => text::search(self.data, offset, size, &mut image.texts),
                 _ if section.sh_type(self.endian) == raw::SHT_DYNSYM => {

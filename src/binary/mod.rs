@@ -107,13 +107,13 @@ pub struct Image {
     /// GPU code, if there is any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuda: Option<CudaCode>,
-    /// Exported functions whose names tell what the file is; filled by [`Depth::Everything`].
+    /// Exported functions whose names tell what the file is; filled by [`Depth::Sampled`].
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub exports: BTreeSet<String>,
-    /// Versions that it exports: `llama_version`, `ggml_version`, `LLAMA_BUILD_NUMBER`; filled by [`Depth::Everything`].
+    /// Versions that it exports: `llama_version`, `ggml_version`, `LLAMA_BUILD_NUMBER`; filled by [`Depth::Sampled`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub constants: BTreeMap<String, String>,
-    /// What its texts tell; filled by [`Depth::Everything`].
+    /// What its texts tell; filled by [`Depth::Sampled`].
     #[serde(default)]
     pub texts: text::Texts,
 }
@@ -123,7 +123,9 @@ pub struct Image {
 pub enum Depth {
     /// What the loader reads: machine, needs, versions.
     Links,
-    /// Also GPU code, exported names and telling texts.
+    /// Also exported names, telling texts, and the first container of GPU code; for files that cannot be sought in cheaply.
+    Sampled,
+    /// Also all containers of GPU code.
     Everything,
 }
 

@@ -70,9 +70,9 @@ fn read_class<'data, Pe: ImageNtHeaders, R: ReadRef<'data>>(data: R, depth: Dept
         constants: BTreeMap::new(),
         texts: Texts::default(),
     };
-    if depth == Depth::Everything {
+    if depth != Depth::Links {
         reader.read_exports(&mut image)?;
-        reader.read_sections(&mut image)?;
+        reader.read_sections(depth, &mut image)?;
     }
     Ok(image)
 }
@@ -175,12 +175,12 @@ impl<'data, R: ReadRef<'data>> Reader<'data, R> {
         self.string(u32::try_from(text).ok()?).ok()
     }
 
-    fn read_sections(&self, image: &mut Image) -> Result<(), BinaryError> {
+    fn read_sections(&self, depth: Depth, image: &mut Image) -> Result<(), BinaryError> {
         for section in self.sections.iter() {
             let (offset, size) = section.pe_file_range();
             match section.raw_name() {
                 // The name is cut to eight bytes.
-                b".nv_fatb" => image.cuda = Some(fatbin::read(self.data, offset.into(), size.into())?),
+                b".nv_fatb" => image.cuda = Some(fatbin::read(self.data, offset.into(), size.into(), depth)?),
                 b".rdata" => text::search(self.data, offset.into(), size.into(), &mut image.texts),
                 _ => {}
             }

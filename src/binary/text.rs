@@ -14,6 +14,9 @@ const OVERLAP_BYTES: u64 = 512;
 const BACKEND_TEXTS: &[(&[u8], &str)] = &[
     (b"ggml_cuda_init", "CUDA"),
     (b"GGML_VK_VISIBLE_DEVICES", "Vulkan"),
+    // Names of source files in its assertions.
+    (b"ggml-cpu/", "CPU"),
+    (b"ggml-cpu\\", "CPU"),
     (b"ggml_metal_init", "Metal"),
     (b"ggml_sycl_init", "SYCL"),
     (b"ggml_opencl: ", "OpenCL"),

@@ -6,6 +6,9 @@ use super::BuildKind;
 
 /// Parts of paths in lower case. More particular ones first: a conda environment has a site-packages too.
 const PLACES: &[(&str, BuildKind)] = &[
+    // Archives, seen as folders.
+    (".whl/", BuildKind::PythonWheel),
+    (".tgz/package/", BuildKind::Node),
     ("/node_modules/", BuildKind::Node),
     ("/text-generation-webui", BuildKind::TextGenerationWebui),
     ("/site-packages/", BuildKind::PythonWheel),
@@ -44,6 +47,9 @@ pub fn kind(folder: &Path, names: &[String]) -> BuildKind {
     let last = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if official_tag(&last).is_some() {
         return BuildKind::Official;
+    }
+    if folder.ancestors().take(4).any(|folder| folder.join("package.json").exists()) {
+        return BuildKind::Node;
     }
     if has("build.ninja") || has("CMakeCache.txt") || path.ends_with("/build/bin/") || beside_cmake(folder) {
         return BuildKind::SelfBuilt;

@@ -98,6 +98,12 @@ pub fn assemble(
         BuildKind::Unknown if single => BuildKind::Library,
         kind => kind,
     };
+    let mut backends = backends(members, machinery);
+    if says_cuda(shown)
+        && let Some(cuda) = backends.iter_mut().find(|backend| backend.state == BackendState::Absent)
+    {
+        cuda.reason = format!("its name says CUDA, but {}", cuda.reason);
+    }
     Build {
         path: shown.to_owned(),
         kind,
@@ -110,12 +116,22 @@ pub fn assemble(
             .map(|member| &member.path)
             .find(|path| matches!(file_name(path).as_str(), "llama-server" | "llama-server.exe"))
             .cloned(),
-        backends: backends(members, machinery),
+        backends,
         system_info: None,
         devices: Vec::new(),
         problems,
         probe: None,
     }
+}
+
+/// Whether the label promises CUDA: `…-cuda`, `cu124`.
+fn says_cuda(path: &Path) -> bool {
+    let name = file_name(path).to_ascii_lowercase();
+    let is_wheel_tag = |word: &str| {
+        word.strip_prefix("cu")
+            .is_some_and(|rest| (2..=3).contains(&rest.len()) && rest.bytes().all(|c| c.is_ascii_digit()))
+    };
+    name.contains("cuda") || name.split(|c: char| !c.is_ascii_alphanumeric()).any(is_wheel_tag)
 }
 
 /// The backends of all files, CUDA first and always named: a build without it says so.
@@ -134,7 +150,7 @@ fn backends(members: &[Member], machinery: &Machinery<'_>) -> Vec<Backend> {
     if !list.iter().any(|backend| backend.name == "CUDA") {
         let has: Vec<&str> = list.iter().map(|backend| backend.name.as_str()).collect();
         let reason = if has.is_empty() {
-            "no backend is in it".to_owned()
+            "no ggml backend is in it".to_owned()
         } else {
             format!("the build has no CUDA backend; it has {}", has.join(", "))
         };
@@ -353,7 +369,7 @@ pub fn is_candidate(name: &str) -> bool {
     is_extension || (is_library_name(&lower) && is_of_llama(&lower)) || is_program(&lower)
 }
 
-fn is_library_name(name: &str) -> bool {
+pub(super) fn is_library_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.contains(".so.") || [".so", ".dll", ".pyd"].iter().any(|suffix| name.ends_with(suffix))
 }
@@ -369,7 +385,7 @@ fn is_program(name: &str) -> bool {
     !stem.contains('.') && (stem == "llama" || stem.starts_with("llama-"))
 }
 
-fn main_folder(members: &[Member]) -> Option<PathBuf> {
+pub fn main_folder(members: &[Member]) -> Option<PathBuf> {
     let folders: BTreeSet<&Path> = members.iter().filter_map(|member| member.path.parent()).collect();
     let count = |folder: &Path| members.iter().filter(|member| member.path.parent() == Some(folder)).count();
     folders.into_iter().max_by_key(|folder| count(folder)).map(Path::to_owned)

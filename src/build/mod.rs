@@ -1,5 +1,6 @@
 //! The llama.cpp builds on this machine: what each is, which backends it has, and whether CUDA works in it.
 
+pub mod archive;
 pub mod classify;
 pub mod cuda_libraries;
 pub mod examine;

@@ -4,7 +4,7 @@
 
 use super::{PerGpu, Runs};
 use crate::binary::fatbin::{CudaCode, Target};
-use crate::host::facts::{DriverFacts, Gpu, OperatingSystem};
+use crate::host::facts::{DriverFacts, Facts, Gpu, OperatingSystem};
 use crate::manifest::cuda::{Cuda, cuda};
 use crate::units::{ComputeCapability, CudaVersion, DriverVersion};
 
@@ -24,6 +24,12 @@ impl Driver {
         let told = facts.cuda.value().copied();
         let derived = || version.and_then(|version| cuda().of_driver(version, system));
         Self { version, cuda: told.or_else(derived), system }
+    }
+
+    /// The driver of the machine. WSL tells the Windows driver's version, which counts as such.
+    pub fn of_machine(facts: &Facts) -> Self {
+        let system = if facts.wsl.is_some() { OperatingSystem::Windows } else { facts.host.operating_system };
+        Self::from_facts(&facts.driver, system)
     }
 
     fn named(&self) -> String {

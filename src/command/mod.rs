@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod inspect;
 mod man;
 
 use std::path::PathBuf;
@@ -85,5 +86,6 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Man) => man::run(&program),
         None => check::run(&program, &CheckArguments::default()),
         Some(Command::Check(arguments)) => check::run(&program, &arguments),
+        Some(Command::Inspect(arguments)) => inspect::run(&program, &arguments),
     }
 }

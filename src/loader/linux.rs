@@ -124,7 +124,7 @@ impl<'a> Loader<'a> {
                 }
                 if let Some(known) = pending.iter().find(|known| known.loaded.is_called(&name)) {
                     let detail = versions_problem(&pending[index].loaded.image, &name, &known.loaded.image)
-                        .map_or((DependencyState::Found, "already loaded".to_owned()), |problem| {
+                        .map_or((DependencyState::Found, "part of the same build".to_owned()), |problem| {
                             (DependencyState::Unusable, problem)
                         });
                     answers.push(Dependency {

@@ -55,8 +55,14 @@ fn find(name: &str, asking: &Loaded, beside: &BTreeSet<String>, host: &Host) -> 
     if beside.contains(&lower) {
         return (DependencyState::Found, None, "in the same build".to_owned(), None);
     }
-    if !cfg!(windows) && libraries().is_part_of_windows(&lower) {
-        return (DependencyState::System, None, "part of Windows".to_owned(), None);
+    let belongs_to_host = lower == "node.exe" || (lower.starts_with("python3") && lower.ends_with(".dll"));
+    if belongs_to_host {
+        return (DependencyState::System, None, "of the program that loads it".to_owned(), None);
+    }
+    if !cfg!(windows)
+        && let Some(owner) = libraries().owner_on_windows(&lower)
+    {
+        return (DependencyState::System, None, format!("{owner}; not looked for from here"), None);
     }
     let place = if cfg!(windows) { "the build's folder, System32 and PATH" } else { "the build's folder" };
     let mut detail = format!("not in {place}");

@@ -37,6 +37,7 @@ pub struct Library {
 #[serde(deny_unknown_fields)]
 struct Windows {
     system: Vec<String>,
+    visual_cpp: Vec<String>,
     #[expect(dead_code, reason = "for readers of the file")]
     source: String,
     #[expect(dead_code, reason = "for readers of the file")]
@@ -62,9 +63,15 @@ pub fn libraries() -> &'static Libraries {
 }
 
 impl Libraries {
-    /// Whether every Windows has this DLL; `name` in lower case.
-    pub fn is_part_of_windows(&self, name: &str) -> bool {
-        self.windows.system.iter().any(|known| known == name)
+    /// Who puts this DLL where every program finds it: Windows, its C++ runtime, the driver. `name` in lower case.
+    pub fn owner_on_windows(&self, name: &str) -> Option<&'static str> {
+        let is_in = |names: &[String]| names.iter().any(|known| known == name);
+        match self.role_of(name) {
+            _ if is_in(&self.windows.system) => Some("part of Windows"),
+            _ if is_in(&self.windows.visual_cpp) => Some("of the Visual C++ runtime"),
+            Some((Role::Driver | Role::Nvml | Role::Jit, _)) => Some("of the NVIDIA driver"),
+            _ => None,
+        }
     }
 
     /// The CUDA library that a file name means: its role and its major version (`libcudart.so.13` → 13).
@@ -104,6 +111,8 @@ mod tests {
         assert_eq!(role("nvcuda.dll"), Some((Role::Driver, None)));
         assert_eq!(role("libcudadevrt.a"), None);
         assert_eq!(role("kernel32.dll"), None);
-        assert!(libraries().is_part_of_windows("kernel32.dll"));
+        assert_eq!(libraries().owner_on_windows("kernel32.dll"), Some("part of Windows"));
+        assert_eq!(libraries().owner_on_windows("nvcuda.dll"), Some("of the NVIDIA driver"));
+        assert_eq!(libraries().owner_on_windows("cublas64_13.dll"), None);
     }
 }

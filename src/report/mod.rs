@@ -1,6 +1,7 @@
 //! What people and programs read. Prints, and never decides.
 
 pub mod check;
+pub mod inspect;
 pub mod printer;
 pub mod progress;
 pub mod text;

@@ -1,0 +1,13 @@
+//! `inspect PATH|MODEL`
+
+use clap::Args;
+
+#[derive(Debug, Clone, Args)]
+pub struct Inspect {
+    /// A library, a program, a folder, an archive or wheel, a GGUF file
+    #[arg(value_name = "PATH")]
+    pub what: String,
+    /// Also load it, in a process of its own that may crash or hang
+    #[arg(long)]
+    pub run: bool,
+}
