@@ -55,7 +55,7 @@ fn find(name: &str, asking: &Loaded, beside: &BTreeSet<String>, host: &Host) -> 
     if beside.contains(&lower) {
         return (DependencyState::Found, None, "in the same build".to_owned(), None);
     }
-    let belongs_to_host = lower == "node.exe" || (lower.starts_with("python3") && lower.ends_with(".dll"));
+    let belongs_to_host = lower == "node.exe" || lower.starts_with("python3");
     if belongs_to_host {
         return (DependencyState::System, None, "of the program that loads it".to_owned(), None);
     }
