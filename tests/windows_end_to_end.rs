@@ -11,15 +11,14 @@ use llama_doctor::fit::plan::Plan;
 use llama_doctor::script::launch::Surroundings;
 use llama_doctor::script::{Launch, cmd};
 
-/// Names that break careless scripts and that Windows allows. `%PATH%` is not among them: wine's cmd expands again what an
-/// expansion brought, which cmd.exe does not; the quoting is tested against cmd's grammar in `launch_scripts.rs`.
+/// Names that break careless scripts and that Windows allows. None has a percent sign: wine's cmd expands again what an
+/// expansion brought, which cmd.exe does not. The quoting is tested against cmd's grammar in `launch_scripts.rs`.
 const NASTY: &[&str] = &[
     "plain",
     "two words",
     "it's",
     "$(touch pwned) `touch pwned` $HOME ${x}",
     "^caret! & ; [a] {b} ~ #",
-    "100% sure",
     "-leading --dashes",
     "(parentheses) a=b,c;d",
     "naïve モデル 🦙",

@@ -73,7 +73,7 @@ impl Drop for Group {
     }
 }
 
-unsafe extern "system" fn on_event(_: u32) -> i32 {
+extern "system" fn on_event(_: u32) -> i32 {
     super::count_stop();
     1
 }
