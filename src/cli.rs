@@ -5,6 +5,7 @@ pub mod check;
 pub mod completions;
 pub mod fit;
 pub mod inspect;
+pub mod launch;
 pub mod words;
 
 use std::path::PathBuf;
@@ -61,6 +62,8 @@ pub enum Color {
 pub enum Command {
     /// Diagnose this machine (the default)
     Check(check::CheckArguments),
+    /// Write the scripts that start a plan, and with --run start it
+    Launch(launch::LaunchCommand),
     /// Print a script that completes our commands and flags in a shell
     #[command(hide = true)]
     Completions(completions::Completions),

@@ -345,3 +345,65 @@ impl From<crate::check::UnknownCheck> for Failure {
         failure.hinted("`llama-doctor check --list-checks` lists them")
     }
 }
+
+impl From<crate::script::quote::Refused> for Failure {
+    fn from(error: crate::script::quote::Refused) -> Self {
+        Self::usage(error).hinted("rename the file, or leave this format out of `--format`")
+    }
+}
+
+impl From<crate::script::launch::LaunchError> for Failure {
+    fn from(error: crate::script::launch::LaunchError) -> Self {
+        use crate::script::launch::LaunchError;
+        let hint = match &error {
+            LaunchError::PublicWithoutKey(_) => {
+                Some("write keys into a file, one a line, and name it with `--api-key-file FILE`")
+            }
+            LaunchError::Ports(..) => Some("choose a smaller `--port`"),
+            LaunchError::NoSuchOption(_) | LaunchError::NoModel(_) => {
+                Some("the plan was edited or is of another version: make it anew with `llama-doctor fit --json`")
+            }
+        };
+        let failure = Self::usage(error);
+        match hint {
+            Some(hint) => failure.hinted(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<crate::script::file::WriteError> for Failure {
+    fn from(error: crate::script::file::WriteError) -> Self {
+        use crate::script::file::WriteError;
+        match error {
+            WriteError::Edited(_) | WriteError::Foreign(_) => Self::usage(error)
+                .hinted("keep it and write elsewhere with `--out DIR`, or overwrite it with `--force`"),
+            WriteError::Io(error) => Self::environment(error),
+        }
+    }
+}
+
+impl From<crate::server::start::ServerError> for Failure {
+    fn from(error: crate::server::start::ServerError) -> Self {
+        use crate::server::start::ServerError;
+        let mut hints = Vec::new();
+        match &error {
+            ServerError::Diagnosed { diagnosis, log, .. } => {
+                hints.push(diagnosis.advice.clone());
+                hints.push(format!("its log: {}", log.display()));
+            }
+            ServerError::Ended { log, .. } => hints.push(format!("its log: {}", log.display())),
+            ServerError::NotReady { log, .. } => {
+                hints.push(format!("its log says how far it came: {}", log.display()));
+            }
+            ServerError::PortTaken { .. } => hints.push("choose another with `--port`".to_owned()),
+            ServerError::Start { .. } => {
+                hints.push(
+                    "name a working one with `--server PATH`, or install one with `llama-doctor install`".to_owned(),
+                );
+            }
+            ServerError::Stopped | ServerError::Http(_) | ServerError::Io(_) => {}
+        }
+        Self { kind: Kind::Server, error: error.into(), hints }
+    }
+}

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod inspect;
+mod launch;
 mod man;
 
 use std::path::PathBuf;
@@ -83,6 +84,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let program = Program::new(cli.global);
     match cli.command {
         Some(Command::Completions(arguments)) => Ok(completions::run(&program, &arguments)),
+        Some(Command::Launch(arguments)) => launch::run(&program, &arguments),
         Some(Command::Man) => man::run(&program),
         None => check::run(&program, &CheckArguments::default()),
         Some(Command::Check(arguments)) => check::run(&program, &arguments),

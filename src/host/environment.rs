@@ -54,6 +54,16 @@ pub const HOME: Variable = Variable { name: "HOME", meaning: "home folder (on Wi
 pub const USERPROFILE: Variable = Variable { name: "USERPROFILE", meaning: "home folder on Windows" };
 pub const LOCALAPPDATA: Variable =
     Variable { name: "LOCALAPPDATA", meaning: "application data on Windows: llama.cpp's old cache lies there" };
+pub const APPDATA: Variable =
+    Variable { name: "APPDATA", meaning: "settings on Windows: llama.cpp's config.ini may lie there" };
+pub const PROGRAMDATA: Variable =
+    Variable { name: "PROGRAMDATA", meaning: "settings of all users on Windows: llama.cpp's config.ini may lie there" };
+pub const XDG_CONFIG_HOME: Variable = Variable {
+    name: "XDG_CONFIG_HOME",
+    meaning: "folder of settings [~/.config]: llama.cpp's config.ini may lie there",
+};
+pub const LLAMA_ARG: Variable =
+    Variable { name: "LLAMA_ARG_*", meaning: "llama-server's own settings: reported where they would change a plan" };
 pub const LD_LIBRARY_PATH: Variable =
     Variable { name: "LD_LIBRARY_PATH", meaning: "where Linux's loader looks for libraries (read, never changed)" };
 pub const PATH: Variable =
@@ -79,6 +89,10 @@ pub const ALL: &[Variable] = &[
     HOME,
     USERPROFILE,
     LOCALAPPDATA,
+    APPDATA,
+    PROGRAMDATA,
+    XDG_CONFIG_HOME,
+    LLAMA_ARG,
     LLAMA_DOCTOR_GITHUB_URL,
     LLAMA_DOCTOR_GITHUB_API_URL,
     LLAMA_DOCTOR_ALLOW_HOSTS,

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod inspect;
+pub mod launch;
 pub mod printer;
 pub mod progress;
 pub mod text;

@@ -72,8 +72,8 @@ pub struct Rung {
 pub struct Surroundings {
     pub server: String,
     pub build: Option<BuildTag>,
-    /// Files beside each server's `-m`: more shards. By server.
-    pub more_files: Vec<Vec<ModelFile>>,
+    /// The files of each server's model as they lie on disk, all shards; empty where they are not here yet. By server.
+    pub files: Vec<Vec<ModelFile>>,
     /// UUIDs by device id, where known.
     pub uuids: Vec<(String, String)>,
     /// Instead of the plan's.
@@ -204,15 +204,14 @@ fn servers(plan: &Plan, option: &PlanOption, around: &Surroundings) -> Result<Ve
             return Err(LaunchError::PublicWithoutKey(host));
         }
         let path = value(&arguments, "model").ok_or(LaunchError::NoModel(index))?.to_owned();
-        let bytes = (model.file_bytes.0 > 0).then_some(model.file_bytes);
-        let more = around.more_files.get(index).cloned().unwrap_or_default();
-        // A split model's size is that of all shards together.
-        let first_bytes = if more.is_empty() { bytes } else { None };
         let beside = ["mmproj", "model-draft"].into_iter().filter_map(|id| value(&arguments, id));
         let beside = beside.map(|path| ModelFile { path: path.to_owned(), bytes: None });
-        let mut files = vec![ModelFile { path, bytes: first_bytes }];
+        let found = around.files.get(index).filter(|files| !files.is_empty());
+        let mut files = found.cloned().unwrap_or_else(|| {
+            let bytes = (model.file_bytes.0 > 0).then_some(model.file_bytes);
+            vec![ModelFile { path, bytes }]
+        });
         files.extend(beside);
-        files.extend(more);
         servers.push(LaunchServer {
             name: unique_name(&model.name, &mut names),
             title: title(model, server),

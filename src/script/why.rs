@@ -27,7 +27,10 @@ pub fn reason(argument: &Argument, server: &LaunchServer, launch: &Launch) -> St
         "gpu-layers" => "layers on the GPU, the output layer among them".to_owned(),
         "cache-type-k" => format!("element type of the keys: the cache takes {}", plan.kv_bytes),
         "cache-type-v" => "element type of the values".to_owned(),
-        "flash-attention" if plan.flash_attention => "flash attention: a quantized cache needs it".to_owned(),
+        "flash-attention" if plan.cache_type_v.is_quantized() => {
+            "flash attention: a quantized cache needs it".to_owned()
+        }
+        "flash-attention" if plan.flash_attention => "flash attention: smaller compute buffers, and faster".to_owned(),
         "flash-attention" => "no flash attention".to_owned(),
         "parallel" if plan.parallel == 1 => "one request at a time".to_owned(),
         "parallel" => "requests at a time".to_owned(),

@@ -1,0 +1,207 @@
+//! `launch`: a plan becomes scripts, and with `--run` servers.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::cli::launch::{LaunchArguments, LaunchCommand};
+use crate::command::Program;
+use crate::failure::Failure;
+use crate::fit::plan::Plan;
+use crate::gguf::ShardName;
+use crate::report;
+use crate::report::launch::{LaunchReport, RunReport};
+use crate::script::file::Written;
+use crate::script::launch::Surroundings;
+use crate::script::{Format, Launch, ModelFile, ScriptFile, format};
+use crate::server::fleet::{Event, Fleet, READY_LIMIT, starts};
+use crate::server::{promise, supervise};
+use crate::units::{BuildTag, Bytes};
+
+pub(super) fn run(program: &Program, arguments: &LaunchCommand) -> Result<ExitCode, Failure> {
+    let plan = read_plan(&arguments.plan)?;
+    let build = arguments.for_build;
+    let launch = prepare(program, &plan, plan.recommended, &arguments.place, build)?;
+    let formats = if arguments.format.is_empty() { Format::native() } else { arguments.format.clone() };
+    let files = write(&launch, &formats, &arguments.place.out, arguments.force)?;
+    warn_of_overrides(program);
+    let mut answer = LaunchReport::new(&launch, files);
+    if !arguments.run {
+        report::launch::print(program.printer, &answer, arguments.explain)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !program.printer.json {
+        report::launch::print(program.printer, &answer, arguments.explain)?;
+    }
+    answer.run = Some(run_here(program, &launch, &arguments.place.out)?);
+    if program.printer.json {
+        program.printer.json(&answer)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_plan(path: &Path) -> Result<Plan, Failure> {
+    let text = fs_err::read_to_string(path).map_err(Failure::usage)?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::usage(format!("{} is not a plan: {error}", path.display()))
+            .hinted("`llama-doctor fit MODEL --json > FILE` writes one")
+    })
+}
+
+/// The launch of one option of a plan on this machine; `option` none = nothing fitted.
+pub(super) fn prepare(
+    program: &Program,
+    plan: &Plan,
+    option: Option<usize>,
+    place: &LaunchArguments,
+    build: Option<BuildTag>,
+) -> Result<Launch, Failure> {
+    let Some(option) = option else {
+        return Err(Failure::new(crate::failure::Kind::Environment, "nothing fits this machine's GPUs")
+            .hinted("`llama-doctor fit` with the same flags shows how much is missing"));
+    };
+    let server = server(place)?;
+    let uuids = program.gpus()?.into_iter().filter_map(|gpu| Some((gpu.id, gpu.uuid.value()?.clone()))).collect();
+    let servers = plan.options.get(option).map(|option| option.servers.as_slice()).unwrap_or_default();
+    let files = servers.iter().map(|server| {
+        let at = server.arguments.iter().position(|word| word == "-m").map(|at| at + 1);
+        at.and_then(|at| server.arguments.get(at)).map(|path| shards(Path::new(path))).unwrap_or_default()
+    });
+    let api_key_file = place.api_key_file.as_ref().map(|file| absolute(file)).transpose()?;
+    let around = Surroundings {
+        server: text(&server)?,
+        build,
+        files: files.collect(),
+        uuids,
+        host: place.host.clone(),
+        port: place.port,
+        api_key_file: api_key_file.as_deref().map(text).transpose()?,
+    };
+    Ok(Launch::from_plan(plan, option, &around)?)
+}
+
+/// The program to start: `--server`, or the one in PATH, or its name for a machine that has it.
+fn server(place: &LaunchArguments) -> Result<PathBuf, Failure> {
+    let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
+    let Some(path) = &place.server else {
+        return Ok(which::which(name).unwrap_or_else(|_| name.into()));
+    };
+    let path = if path.is_dir() { path.join(name) } else { path.clone() };
+    if !path.is_file() {
+        return Err(Failure::usage(format!("there is no llama-server at {}", path.display()))
+            .hinted("give `--server` the program or the folder that holds it"));
+    }
+    absolute(&path)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    Ok(std::path::absolute(path)?)
+}
+
+fn text(path: &Path) -> Result<String, Failure> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Failure::usage(format!("{} is not Unicode: scripts cannot name it", path.display())))
+}
+
+/// All files of a model that is here: the file, or every shard of a split one.
+fn shards(first: &Path) -> Vec<ModelFile> {
+    let Some(name) = first.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
+    let all = match ShardName::parse(name) {
+        Some(shard) => (1..=shard.count).map(|number| shard.sibling(number)).collect(),
+        None => vec![name.to_owned()],
+    };
+    let one = |name: &String| {
+        let path = first.with_file_name(name);
+        let bytes = fs_err::metadata(&path).ok()?.len();
+        Some(ModelFile { path: path.to_str()?.to_owned(), bytes: Some(Bytes(bytes)) })
+    };
+    // A missing shard: the plan's own word is all there is.
+    all.iter().map(one).collect::<Option<Vec<_>>>().unwrap_or_default()
+}
+
+/// Writes all files, or none if one of them was edited by its owner.
+pub(super) fn write(
+    launch: &Launch,
+    formats: &[Format],
+    out: &Path,
+    force: bool,
+) -> Result<Vec<(PathBuf, Written)>, Failure> {
+    let folder = absolute(out)?;
+    let files: Vec<ScriptFile> = format::files(launch, formats, &folder)?;
+    for file in &files {
+        file.may_write(&folder, force)?;
+    }
+    let written = files.iter().map(|file| file.write(out, force)).collect::<Result<Vec<_>, _>>()?;
+    Ok(written)
+}
+
+/// What would change llama-server's defaults behind the plan's back (b11434 `common/arg.cpp:722`).
+pub(super) fn warn_of_overrides(program: &Program) {
+    let variables = overriding_variables(program);
+    if !variables.is_empty() {
+        let names = variables.join(", ");
+        program.printer.warning(&format!("the environment changes llama-server's defaults: {names}"));
+    }
+    for file in configuration_files(program) {
+        if file.is_file() {
+            program.printer.warning(&format!("{} changes llama-server's defaults", file.display()));
+        }
+    }
+}
+
+pub(super) fn overriding_variables(program: &Program) -> Vec<String> {
+    let prefix = crate::host::environment::LLAMA_ARG.name.trim_end_matches('*');
+    program.host.variables_starting_with(prefix).into_keys().collect()
+}
+
+fn configuration_files(program: &Program) -> Vec<PathBuf> {
+    use crate::host::environment as names;
+    let folder = |name: &str| program.host.variable(name).map(PathBuf::from);
+    let folders = if cfg!(windows) {
+        vec![folder(names::PROGRAMDATA.name), folder(names::APPDATA.name)]
+    } else {
+        let own = folder(names::XDG_CONFIG_HOME.name);
+        let own = own.or_else(|| Some(folder(names::HOME.name)?.join(".config")));
+        vec![Some(program.host.path("/etc")), own]
+    };
+    folders.into_iter().flatten().map(|folder| folder.join("llama.cpp/config.ini")).collect()
+}
+
+fn run_here(program: &Program, launch: &Launch, out: &Path) -> Result<Vec<RunReport>, Failure> {
+    supervise::watch_signals()?;
+    let starts = starts(launch, Path::new(&launch.server), out, &[]);
+    let mut told = std::time::Instant::now();
+    let mut fleet = Fleet::start(&starts, READY_LIMIT, &mut |event| match event {
+        Event::Starting { server } => {
+            program.printer.note(&format!("starting {}; its log: {}", server.name, server.log().display()));
+        }
+        Event::Waiting { name, waited } => {
+            if told.elapsed().as_secs() >= 5 {
+                told = std::time::Instant::now();
+                program.printer.note(&format!("{name} is loading, {} s", waited.as_secs()));
+            }
+        }
+        Event::Ready { index, waited, .. } => {
+            let url = launch.servers[index].url();
+            program.printer.note(&format!("ready after {:.1} s: {url}", waited.as_secs_f64()));
+        }
+    })?;
+    let mut reports = Vec::new();
+    for (planned, server) in launch.servers.iter().zip(&fleet.servers) {
+        let facts = server.facts()?;
+        let load = facts.load_of(&planned.files[0].path).cloned().unwrap_or_default();
+        let report = RunReport {
+            name: planned.name.clone(),
+            url: planned.url(),
+            log: server.log(),
+            promises: promise::compare(&planned.plan, &load),
+            differences: promise::settings_differ(&planned.plan, &load),
+        };
+        report::launch::print_run(program.printer, &report);
+        reports.push(report);
+    }
+    program.printer.note("Ctrl-C stops");
+    fleet.watch()?;
+    program.printer.note("stopping");
+    fleet.stop()?;
+    Ok(reports)
+}
