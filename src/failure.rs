@@ -407,3 +407,18 @@ impl From<crate::server::start::ServerError> for Failure {
         Self { kind: Kind::Server, error: error.into(), hints }
     }
 }
+
+impl From<crate::manifest::models::CatalogueError> for Failure {
+    fn from(error: crate::manifest::models::CatalogueError) -> Self {
+        use crate::manifest::models::CatalogueError;
+        let (what, choices) = match &error {
+            CatalogueError::UnknownName { nearest, .. } => ("did you mean", nearest.join("`, `")),
+            CatalogueError::UnknownQuantization { known, .. } => ("known are", known.join("`, `")),
+        };
+        let failure = Self::usage(error);
+        if choices.is_empty() {
+            return failure.hinted("a model is a `.gguf` file, `org/repo[:QUANT]`, a URL or a name of the catalogue");
+        }
+        failure.hinted(format!("{what} `{choices}`"))
+    }
+}

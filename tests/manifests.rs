@@ -1,6 +1,7 @@
 //! The embedded manifests: each parses, is sorted, and says where its rows come from.
 
-use llama_doctor::manifest::gpus;
+use llama_doctor::gguf::{FileBytes, Header};
+use llama_doctor::manifest::{gpus, models, shapes};
 use llama_doctor::units::ComputeCapability;
 
 fn is_a_date(text: &str) -> bool {
@@ -87,5 +88,90 @@ fn a_described_gpu() {
         ["", ":24GiB:8.6", "x:24GiB", "x:24XB:8.6", "x:24GiB:8.6:25GiB", "x:0:8.6", "x:1GiB:8.6:1GiB:1", "x:9GiB:y"]
     {
         assert_eq!(gpus::simulated(wrong, 0).unwrap_err().exit_code(), 2, "`{wrong}`");
+    }
+}
+
+#[test]
+fn the_catalogue_is_sorted_unique_and_sourced() {
+    assert!(models::all().len() >= 25, "{} models", models::all().len());
+    assert!(models::all().is_sorted_by(|one, next| one.name < next.name));
+    for model in models::all() {
+        assert!(model.source.starts_with("https://"), "{}", model.name);
+        assert!(is_a_date(&model.checked), "{}", model.name);
+        assert!(model.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c)));
+        assert!(
+            model.repository.split('/').count() == 2
+                && model.file.rsplit_once('.').is_some_and(|(_, end)| end == "gguf"),
+            "{}",
+            model.name
+        );
+        assert!(!model.licence.is_empty() && !model.title.is_empty(), "{}", model.name);
+        assert!(shapes::by_name(&model.shape).is_some(), "{} has no shape", model.name);
+        assert!(model.sha256.values().all(|digest| digest.len() == 64), "{}", model.name);
+    }
+}
+
+#[test]
+fn every_shape_unfolds_in_every_quantization() {
+    assert!(shapes::all().is_sorted_by(|one, next| one.name < next.name));
+    for model in models::all() {
+        let quantizations = model.quantizations();
+        assert!(!quantizations.is_empty(), "{}", model.name);
+        let mut parameters = Vec::new();
+        for quantization in quantizations {
+            let file = models::file(&model.name, Some(quantization)).unwrap();
+            let header = &file.model;
+            assert_eq!(
+                header.tensors.last().map(|last| last.offset + last.bytes),
+                header.shards.first().map(|shard| shard.file_bytes - shard.data_offset)
+            );
+            parameters.push(header.parameters());
+        }
+        parameters.dedup();
+        assert_eq!(parameters.len(), 1, "{}", model.name);
+    }
+}
+
+#[test]
+fn a_catalogue_name_means_q4_k_m() {
+    let file = models::file("Qwen2.5-14B-Instruct", None).unwrap();
+    assert_eq!((file.quantization.as_str(), file.file_name.as_str()), ("Q4_K_M", "Qwen2.5-14B-Instruct-Q4_K_M.gguf"));
+    assert_eq!(file.model.parameters(), 14_770_033_664);
+    assert_eq!(models::file("gpt-oss-20b", None).unwrap().quantization, "MXFP4");
+    assert_eq!(models::file("qwen2.5-3b-instruct", Some("q8_0")).unwrap().quantization, "Q8_0");
+    assert!(models::file("qwen2.5-3b-instruct", Some("Q9")).unwrap_err().to_string().contains("`Q9`"));
+    assert!(matches!(
+        models::file("qwen2.5-14b-instruckt", None),
+        Err(models::CatalogueError::UnknownName { nearest, .. }) if nearest[0] == "qwen2.5-14b-instruct"
+    ));
+}
+
+/// The headers that the truth was measured with, and what the catalogue knows of the same models.
+#[test]
+fn an_embedded_shape_is_the_header_that_llama_cpp_wrote() {
+    for (header, name, quantization) in [
+        ("Qwen2.5-14B-Instruct-Q4_K_M", "qwen2.5-14b-instruct", "Q4_K_M"),
+        ("Qwen2.5-3B-Instruct-Q4_K_M", "qwen2.5-3b-instruct", "Q4_K_M"),
+        ("Qwen2.5-32B-Instruct-Q4_K_M", "qwen2.5-32b-instruct", "Q4_K_M"),
+        ("Llama-3.1-8B-Instruct-Q8_0", "llama-3.1-8b-instruct", "Q8_0"),
+        ("Llama-3.1-8B-Instruct-IQ4_XS", "llama-3.1-8b-instruct", "IQ4_XS"),
+        ("Llama-3.1-8B-Instruct-Q5_K_M", "llama-3.1-8b-instruct", "Q5_K_M"),
+        ("Llama-3.2-1B-Instruct-Q4_K_M", "llama-3.2-1b-instruct", "Q4_K_M"),
+        ("Llama-3.3-70B-Instruct-Q4_K_M", "llama-3.3-70b-instruct", "Q4_K_M"),
+        ("Gemma-3-12B-Q4_K_M", "gemma-3-12b-it", "Q4_K_M"),
+        ("Granite-4.0-H-Tiny-Q4_K_M", "granite-4.0-h-tiny", "Q4_K_M"),
+        ("Phi-3.5-mini-Q4_K_M", "phi-3.5-mini-instruct", "Q4_K_M"),
+        ("Qwen3-8B-Q4_K_M", "qwen3-8b", "Q4_K_M"),
+        ("Qwen3-30B-A3B-Q4_K_M", "qwen3-30b-a3b", "Q4_K_M"),
+        ("Qwen3-Next-80B-A3B-Q4_K_M", "qwen3-next-80b-a3b-instruct", "Q4_K_M"),
+        ("gpt-oss-20b-MXFP4", "gpt-oss-20b", "MXFP4"),
+    ] {
+        let path = format!("{}/tests/truth/headers/{header}.gguf", env!("CARGO_MANIFEST_DIR"));
+        let real = Header::read(&FileBytes::open(path.as_ref()).unwrap()).unwrap();
+        let embedded = models::file(name, Some(quantization)).unwrap().model;
+        assert_eq!(embedded.tensors, real.tensors, "{name}");
+        for (key, value) in embedded.metadata.iter().filter(|(key, _)| *key != "general.name") {
+            assert_eq!(real.metadata.get(key), Some(value), "{name}: {key}");
+        }
     }
 }

@@ -4,4 +4,6 @@ pub mod cuda;
 pub mod generations;
 pub mod gpus;
 pub mod libraries;
+pub mod models;
 pub mod server_flags;
+pub mod shapes;
