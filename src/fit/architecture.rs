@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::graph::builder::Activation;
+use super::graph::experts::Experts;
 use super::graph::tensor::Op;
 use super::model::Model;
 
@@ -23,6 +24,8 @@ pub struct Architecture {
     pub recurrence: Recurrence,
     #[serde(default)]
     pub style: Style,
+    #[serde(default)]
+    pub experts: Experts,
     /// Four positions for each token (multimodal rope).
     #[serde(default)]
     pub four_positions: bool,
@@ -37,6 +40,10 @@ pub struct Architecture {
 #[serde(rename_all = "snake_case")]
 pub enum GraphKind {
     Transformer,
+    Deepseek2,
+    Mamba,
+    Qwen3next,
+    GraniteHybrid,
 }
 
 /// What a layer remembers.
@@ -119,6 +126,57 @@ pub struct Style {
     pub parallel: bool,
     /// The residual stands first in the sum after feed-forward.
     pub residual_first: bool,
+    /// In a parallel layer, attention stands first in the sum.
+    pub attention_first: bool,
+    /// The rows to put out are chosen after the last layer, not within it.
+    pub rows_late: bool,
+    /// `post_attention_norm` is the norm before feed-forward.
+    pub post_norm_is_ffn_norm: bool,
+    /// The norm after feed-forward belongs to the layer's device.
+    pub pins_last_norm: bool,
+    /// No norms before attention and feed-forward, only after them.
+    pub norms_after: bool,
+    /// Q and K are normed before they become heads.
+    pub norms_whole_rows: bool,
+    /// Q and K are normed after rope.
+    pub norm_after_rope: bool,
+    /// Q and K are both normed before either is roped.
+    pub norms_both_first: bool,
+    /// V is normed, without weights.
+    pub norms_values: bool,
+    /// Queries are multiplied by a factor that grows with the position.
+    pub temperature: bool,
+    pub rope: Rope,
+    /// Queries and their gate become heads before they are parted.
+    pub reshapes_gate_first: bool,
+    /// Keys of a delta net are repeated up to the heads of its values.
+    pub repeats_delta_heads: bool,
+    /// The shared expert's gate is computed before the expert.
+    pub shared_gate_first: bool,
+    /// The shared expert's gate is computed as x / silu(x).
+    pub shared_gate_silu: bool,
+}
+
+/// Which layers are given positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rope {
+    #[default]
+    Always,
+    /// The file's frequency factors, if any, are not used.
+    WithoutFactors,
+    Never,
+    WindowedOnly,
+    AllButEveryFourth,
+    /// As `rope.scaling.finetuned` says; always without it.
+    Finetuned,
+}
+
+impl Style {
+    /// What shared experts do between their projections.
+    pub(crate) const fn shared_activation(&self) -> Activation {
+        self.activation
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -146,6 +204,11 @@ pub fn find(name: &str) -> Option<&'static Architecture> {
 impl Architecture {
     pub(crate) const fn positions_per_token(&self) -> u64 {
         if self.four_positions { 4 } else { 1 }
+    }
+
+    /// Files of this shape carry no `expert_gating_func` and mean a sigmoid (`src/models/deepseek2.cpp`: GLM 4.7 Flash).
+    pub(crate) fn sigmoid_by_shape(&self, model: &Model) -> bool {
+        self.graph == GraphKind::Deepseek2 && matches!(model.layers(), 47 | 48) && model.vocabulary == 154_880
     }
 
     /// Every layer has a state and a cache (falcon-h1).

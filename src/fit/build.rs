@@ -63,6 +63,10 @@ pub(crate) struct Rules {
     /// Norms stay on their layer's device. llama.cpp's own dry run, on which its `--fit` relies, forgets that in b11434:
     /// then a second GPU needs one more tensor from the first. Planned is the larger figure.
     pub(crate) pins_norms: bool,
+    /// Recurrent states of all sequences are gathered at once, and Mamba 2 projects flat rows.
+    pub(crate) gathers_all_states: bool,
+    /// Delta nets norm by RMS and a scale instead of one op.
+    pub(crate) norms_by_scaling: bool,
     /// For a pipeline, inputs that no node reads are copied too.
     pub(crate) copies_unread_inputs: bool,
     pub(crate) fusions: fusion::Rules,
@@ -75,6 +79,8 @@ impl Variant {
                 mixed_input: true,
                 scales_rows: true,
                 pins_norms: false,
+                gathers_all_states: true,
+                norms_by_scaling: true,
                 copies_unread_inputs: true,
                 fusions: fusion::Rules {
                     weighted_reduction: true,
@@ -87,6 +93,8 @@ impl Variant {
                 mixed_input: false,
                 scales_rows: false,
                 pins_norms: true,
+                gathers_all_states: false,
+                norms_by_scaling: false,
                 copies_unread_inputs: false,
                 fusions: fusion::Rules {
                     weighted_reduction: true,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::context::Context;
 use super::graph::cuda;
+use super::graph::recurrent::StatePart;
 use super::graph::tensor::Place;
 use super::model::{Class, Model, Weight};
 use super::placement::Placement;
@@ -94,7 +95,9 @@ pub(crate) fn recurrent_state(model: &Model, context: &Context, placement: &Plac
     let mut plain = 0;
     let rows = context.sequences * (1 + context.state_snapshots);
     for layer in (0..model.layers()).filter(|layer| model.recurrent[*layer as usize]) {
-        for width in model.state_widths() {
+        for width in
+            [StatePart::R, StatePart::S].map(|part| model.state_width(part)).into_iter().filter(|width| *width > 0)
+        {
             let bytes = width * 4 * rows;
             let place = placement.cache_place(layer);
             *by_place.entry(place).or_default() += padded(place, TensorType::F32, width, bytes);
@@ -167,12 +170,15 @@ impl Model {
         self.embedding * (1 + self.whole("n_deepstack_layers").unwrap_or(0))
     }
 
-    /// Floats of the two state tensors of a recurrent layer (`src/llama-hparams.cpp:208`).
-    pub(crate) fn state_widths(&self) -> Vec<u64> {
+    /// Floats of one of a recurrent layer's two state tensors (`src/llama-hparams.cpp:208`).
+    pub(crate) fn state_width(&self, part: StatePart) -> u64 {
         let number = |key| self.whole(key).unwrap_or(0);
-        let convolution = number("ssm.conv_kernel").saturating_sub(1);
-        let r = convolution * (number("ssm.inner_size") + 2 * number("ssm.group_count") * number("ssm.state_size"));
-        let s = number("ssm.state_size") * number("ssm.inner_size");
-        [r, s].into_iter().filter(|width| *width > 0).collect()
+        match part {
+            StatePart::R => {
+                let columns = number("ssm.conv_kernel").saturating_sub(1);
+                columns * (number("ssm.inner_size") + 2 * number("ssm.group_count") * number("ssm.state_size"))
+            }
+            StatePart::S => number("ssm.state_size") * number("ssm.inner_size"),
+        }
     }
 }

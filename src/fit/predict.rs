@@ -213,6 +213,10 @@ impl Replay<'_> {
         let mut builder = Builder::new(self.model, self.context, self.placement, rules, batch);
         match self.model.architecture.graph {
             GraphKind::Transformer => builder.transformer(),
+            GraphKind::Deepseek2 => builder.deepseek2(),
+            GraphKind::Mamba => builder.mamba(),
+            GraphKind::Qwen3next => builder.qwen3next(),
+            GraphKind::GraniteHybrid => builder.granite_hybrid(),
         }
         let attention = std::mem::take(&mut builder.attention_nodes);
         let backends: Vec<Backend> = self

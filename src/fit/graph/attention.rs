@@ -10,8 +10,6 @@ pub(crate) struct CacheInputs {
     pub(crate) k_rows: Id,
     pub(crate) v_rows: Id,
     pub(crate) mask: Id,
-    /// The mask as the kernels take it.
-    pub(crate) mask_cast: Id,
     pub(crate) k_rotation: Id,
     pub(crate) v_rotation: Id,
     /// Cells of each stream.
@@ -69,7 +67,7 @@ impl Builder<'_> {
         };
         let k_rotation = square(rotation.0);
         let v_rotation = square(rotation.1);
-        CacheInputs { k_rows, v_rows, mask, mask_cast: mask, k_rotation, v_rotation, cells }
+        CacheInputs { k_rows, v_rows, mask, k_rotation, v_rotation, cells }
     }
 
     /// Multiplies by a Hadamard matrix, in blocks of its size.
@@ -151,7 +149,7 @@ impl Builder<'_> {
         let owner = how.reuses_layer.unwrap_or(layer);
         let keys = self.keys(owner, cache.cells);
         let values = self.values(owner, cache.cells);
-        let mut current = self.heads(layer, q, keys, values, cache.mask_cast, how.sinks, None);
+        let mut current = self.heads(layer, q, keys, values, cache.mask, how.sinks, None);
         current = self.rotate(current, cache.v_rotation);
         match how.output {
             Some(name) => self.project(current, layer, name),

@@ -28,6 +28,7 @@ pub(crate) struct Builder<'a> {
     /// `inp_pos` and `out_ids`, created when first asked for.
     pub(crate) positions: Id,
     pub(crate) output_rows: Id,
+    attention_scale: Id,
     /// Flash attention nodes and their layers.
     pub(crate) attention_nodes: Vec<(Id, u32)>,
     weights: HashMap<u32, Id>,
@@ -67,6 +68,7 @@ impl<'a> Builder<'a> {
             batch,
             positions: NONE,
             output_rows: NONE,
+            attention_scale: NONE,
             attention_nodes: Vec::new(),
             weights: HashMap::new(),
             tied_output: NONE,
@@ -191,6 +193,14 @@ impl<'a> Builder<'a> {
             self.positions = self.graph.input(TensorType::I32, [tokens, 1, 1, 1]);
         }
         self.positions
+    }
+
+    /// A factor for each token's queries.
+    pub(crate) fn input_attention_scale(&mut self) -> Id {
+        if self.attention_scale == NONE {
+            self.attention_scale = self.graph.input(TensorType::F32, [1, 1, self.batch.tokens, 1]);
+        }
+        self.attention_scale
     }
 
     pub(crate) fn input_output_rows(&mut self) -> Id {

@@ -301,6 +301,12 @@ impl Graph {
         self.like(Op::Scale, a, &[])
     }
 
+    /// Scaled where it stands: a view of itself.
+    pub(crate) fn scale_in_place(&mut self, a: Id) -> Id {
+        let (ne, nb) = (self.get(a).ne, self.get(a).nb);
+        self.push_view(Op::Scale, a, ne, nb, 0, &[a])
+    }
+
     pub(crate) fn rms_norm(&mut self, a: Id) -> Id {
         self.like(Op::RmsNorm, a, &[])
     }

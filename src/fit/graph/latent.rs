@@ -1,0 +1,128 @@
+//! Latent attention: one compressed row of each token for all heads (llama.cpp b11434 `src/models/deepseek2.cpp`).
+
+use super::attention::{Attention, AttentionInputs, CacheInputs};
+use super::builder::Builder;
+use super::tensor::{Id, NONE, Op};
+use crate::gguf::TensorType;
+
+impl Builder<'_> {
+    pub(crate) fn deepseek2(&mut self) {
+        let mut current = self.input_embedding(false);
+        let inputs = self.latent_inputs();
+        for layer in 0..self.model.layers() {
+            let normed = self.layer_norm(current, layer, "attn_norm");
+            let mut attended = self.latent_attention(&inputs, normed, layer);
+            let mut residual = current;
+            if self.is_last(layer) {
+                attended = self.output_rows_of(attended);
+                residual = self.output_rows_of(residual);
+            }
+            let middle = self.graph.add(attended, residual);
+            let normed = self.layer_norm(middle, layer, "ffn_norm");
+            let fed = self.feed_forward_or_experts(normed, layer);
+            current = self.graph.add(fed, middle);
+        }
+        self.finish(current, Op::RmsNorm);
+    }
+
+    /// Inputs of a cache that holds K only, or of a plain one for files without the absorbed weights.
+    pub(crate) fn latent_inputs(&mut self) -> AttentionInputs {
+        if !self.model.is_latent() {
+            return self.attention_inputs();
+        }
+        let (tokens, context) = (self.batch.tokens, self.context);
+        let cells = context.cells_per_sequence;
+        let streams = context.streams_of(self.batch.sequences);
+        let mask_kind = if context.flash_attention { TensorType::F16 } else { TensorType::F32 };
+        let k_rows = self.graph.input(TensorType::I64, [tokens, 1, 1, 1]);
+        let mask = self.graph.input(mask_kind, [cells, tokens / streams, 1, streams]);
+        let full = CacheInputs { k_rows, v_rows: NONE, mask, k_rotation: NONE, v_rotation: NONE, cells };
+        AttentionInputs { full, window: None }
+    }
+
+    pub(crate) fn latent_attention(&mut self, inputs: &AttentionInputs, normed: Id, layer: u32) -> Id {
+        let tokens = self.batch.tokens;
+        let heads = self.model.heads[layer as usize];
+        let rank = self.model.whole("attention.kv_lora_rank").unwrap_or(0);
+        let rope = self.model.whole("rope.dimension_count").unwrap_or(0);
+        let head = self.model.whole("attention.key_length_mla").filter(|size| *size > 0).unwrap_or(self.model.head_k);
+        let head_v =
+            self.model.whole("attention.value_length_mla").filter(|size| *size > 0).unwrap_or(self.model.head_v);
+        let nope = head - rope.min(head);
+
+        let q = if self.has(layer, "attn_q.weight") {
+            self.multiply(normed, layer, "attn_q")
+        } else {
+            let compressed = self.multiply(normed, layer, "attn_q_a");
+            let compressed = self.rms_norm(compressed, layer, "attn_q_a_norm.weight");
+            self.multiply(compressed, layer, "attn_q_b")
+        };
+        let q = self.graph.reshape(q, [head, heads, tokens, 1]);
+        let joined = self.multiply(normed, layer, "attn_kv_a_mqa");
+        let row = (rank + rope) * 4;
+        let compressed = self.graph.view_2d(joined, rank, tokens, row, 0);
+        let k_rope = self.graph.view_3d(joined, [rope, 1, tokens], [row, row], rank * 4);
+        let k_rope = self.rope(k_rope, NONE);
+        let compressed = self.rms_norm(compressed, layer, "attn_kv_a_norm.weight");
+        if self.model.is_latent() {
+            return self.absorbed(inputs, layer, q, compressed, k_rope, [nope, rope, rank]);
+        }
+        let kv = self.multiply(compressed, layer, "attn_kv_b");
+        let row = (nope + head_v) * 4;
+        let k_nope = self.graph.view_3d(kv, [nope, heads, tokens], [row, row * heads], 0);
+        let v = self.graph.view_3d(kv, [head_v, heads, tokens], [row, row * heads], nope * 4);
+        let v = self.graph.cont(v);
+        let q = self.rope(q, NONE);
+        let repeated = self.graph.repeat(k_rope, [rope, heads, tokens, 1]);
+        let k = self.graph.concat(k_nope, repeated, 0);
+        self.attend(inputs, layer, q, k, v, Attention::PLAIN)
+    }
+
+    /// Queries are brought into the compressed space, so that K and V stay compressed.
+    fn absorbed(
+        &mut self,
+        inputs: &AttentionInputs,
+        layer: u32,
+        q: Id,
+        compressed: Id,
+        k_rope: Id,
+        sizes: [u64; 3],
+    ) -> Id {
+        let [nope, rope, rank] = sizes;
+        let tokens = self.batch.tokens;
+        let tensor = *self.graph.get(q);
+        let heads = tensor.ne[1];
+        let q_nope = self.graph.view_3d(q, [nope, heads, tokens], [tensor.nb[1], tensor.nb[2]], 0);
+        let q_rope = self.graph.view_3d(q, [rope, heads, tokens], [tensor.nb[1], tensor.nb[2]], nope * 4);
+        let q_rope = self.rope(q_rope, NONE);
+        let q_nope = self.graph.permute(q_nope, [0, 2, 1, 3]);
+        let k_b = self.weight(layer, "attn_k_b.weight").unwrap_or(NONE);
+        let absorbed = self.graph.mul_mat(k_b, q_nope);
+        let absorbed = self.graph.permute(absorbed, [0, 2, 1, 3]);
+        let q = self.graph.concat(absorbed, q_rope, 0);
+        let compressed = self.graph.reshape(compressed, [rank, 1, tokens, 1]);
+        let k = self.graph.concat(compressed, k_rope, 0);
+        let v_b = self.weight(layer, "attn_v_b.weight").unwrap_or(NONE);
+        self.attend_latent(inputs, layer, [q, k, compressed], v_b)
+    }
+
+    /// Attention over one compressed row; V is a view of K.
+    pub(crate) fn attend_latent(&mut self, inputs: &AttentionInputs, layer: u32, [q, k, v]: [Id; 3], v_b: Id) -> Id {
+        let cache = inputs.full;
+        for id in [q, v, k] {
+            self.graph.expand(id);
+        }
+        self.store_k(layer, k, cache);
+        let keys = self.keys(layer, cache.cells);
+        let tensor = *self.graph.get(keys);
+        let width = self.graph.ne(v, 0);
+        let values = self.graph.view(
+            keys,
+            [width, tensor.ne[1], tensor.ne[2], tensor.ne[3]],
+            [tensor.nb[1], tensor.nb[2], tensor.nb[3]],
+            0,
+        );
+        let current = self.heads(layer, q, keys, values, cache.mask, NONE, Some(v_b));
+        self.multiply(current, layer, "attn_output")
+    }
+}
