@@ -58,6 +58,9 @@ pub enum Color {
     Never,
 }
 
+/// The name of the hidden subcommand that the prober starts itself with.
+pub const PROBE_CHILD: &str = "probe-child";
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Diagnose this machine (the default)
@@ -72,4 +75,7 @@ pub enum Command {
     Man,
     /// Say what a file or folder is: library, llama.cpp build, archive, model
     Inspect(inspect::Inspect),
+    /// Load a build and tell what happens; started by this program itself
+    #[command(name = PROBE_CHILD, hide = true)]
+    ProbeChild,
 }

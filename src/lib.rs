@@ -17,6 +17,7 @@
 //! | [`manifest`] | the typed view of `manifests/` |
 //! | [`model`] | what a MODEL names, and which models are here |
 //! | [`net`] | how bytes come over the network: client, redirects, retries, downloads |
+//! | [`probe`] | what happens when a build is run, in a child process |
 //! | [`report`] | what people and programs read |
 //! | [`failure`] | what any failure says, and its exit code |
 //! | [`script`] | launch scripts, one file per dialect |
@@ -41,6 +42,7 @@ pub mod loader;
 pub mod manifest;
 pub mod model;
 pub mod net;
+pub mod probe;
 pub mod report;
 pub mod script;
 pub mod server;

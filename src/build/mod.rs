@@ -4,6 +4,7 @@ pub mod archive;
 pub mod classify;
 pub mod cuda_libraries;
 pub mod examine;
+pub mod prove;
 pub mod verdict;
 pub mod version;
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::binary::fatbin::Target;
 use crate::loader::Dependency;
-use crate::units::{BuildTag, CudaVersion};
+use crate::units::{BuildTag, ComputeCapability, CudaVersion};
 
 /// Where a build comes from, as far as its files tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -123,6 +124,8 @@ pub struct Device {
     pub kind: String,
     pub free_bytes: u64,
     pub total_bytes: u64,
+    #[serde(default)]
+    pub compute_capability: Option<ComputeCapability>,
 }
 
 /// One llama.cpp build.

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::binary::{self, BinaryError, Depth};
 use crate::build::archive;
@@ -15,12 +16,19 @@ use crate::host::facts::Facts;
 use crate::manifest::libraries::libraries;
 use crate::report::inspect::{CudaLibraryFile, Gguf, Inspection, Kind, human};
 
+/// The first CUDA call on Windows may take a minute, while every DLL is scanned.
+const PROBE_DEADLINE: Duration = Duration::from_secs(90);
+
 pub(super) fn run(program: &Program, arguments: &Inspect) -> Result<ExitCode, Failure> {
     let path = Path::new(&arguments.what);
     let facts = program.facts()?;
     let gpus = if program.global.gpu.is_empty() { facts.gpus.clone() } else { program.gpus()? };
     let machinery = Machinery { host: &program.host, gpus: &gpus, driver: driver(program, &facts) };
-    let inspection = inspect(path, &machinery)?;
+    let mut inspection = inspect(path, &machinery)?;
+    if let Some(build) = inspection.build.as_mut().filter(|_| arguments.run && inspection.archive.is_none()) {
+        let report = crate::probe::run(build, PROBE_DEADLINE);
+        crate::build::prove::prove(build, &report, &machinery.driver);
+    }
     if program.printer.json {
         program.printer.json(&inspection)?;
     } else {
