@@ -6,6 +6,7 @@ pub mod completions;
 pub mod fit;
 pub mod inspect;
 pub mod launch;
+pub mod pull;
 pub mod words;
 
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ pub enum Command {
     Check(check::CheckArguments),
     /// Write the scripts that start a plan, and with --run start it
     Launch(launch::LaunchCommand),
+    /// Download a model, safely, into the cache that other tools share
+    Pull(pull::PullArguments),
     /// Print a script that completes our commands and flags in a shell
     #[command(hide = true)]
     Completions(completions::Completions),

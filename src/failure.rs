@@ -237,6 +237,35 @@ impl From<crate::model::selection::SelectionError> for Failure {
     }
 }
 
+impl From<crate::model::receipts::ReceiptsError> for Failure {
+    fn from(error: crate::model::receipts::ReceiptsError) -> Self {
+        use crate::model::receipts::ReceiptsError as E;
+        match error {
+            E::Io(error) => error.into(),
+            E::Unreadable { .. } => {
+                Self::environment(error).hinted("move it away: the models stay, only their list begins anew")
+            }
+        }
+    }
+}
+
+impl From<crate::model::pull::PullError> for Failure {
+    fn from(error: crate::model::pull::PullError) -> Self {
+        use crate::model::pull::PullError as E;
+        match error {
+            E::NoSpace { .. } => Self::environment(error)
+                .hinted("a smaller quantization needs less; HF_HOME or `--to DIR` can name another disk"),
+            E::Local(ref path) => {
+                let hint = format!("plan for it with `llama-doctor fit {}`", path.display());
+                Self::usage(error).hinted(hint)
+            }
+            E::InTheWay { .. } => {
+                Self::environment(error).hinted("move it away, or name another folder with `--to DIR`")
+            }
+        }
+    }
+}
+
 impl From<crate::source::huggingface::HubError> for Failure {
     fn from(error: crate::source::huggingface::HubError) -> Self {
         use crate::source::huggingface::HubError as E;

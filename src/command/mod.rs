@@ -5,6 +5,7 @@ mod completions;
 mod inspect;
 mod launch;
 mod man;
+pub mod pull;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +86,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Some(Command::Completions(arguments)) => Ok(completions::run(&program, &arguments)),
         Some(Command::Launch(arguments)) => launch::run(&program, &arguments),
+        Some(Command::Pull(arguments)) => pull::run(&program, &arguments),
         Some(Command::Man) => man::run(&program),
         None => check::run(&program, &CheckArguments::default()),
         Some(Command::Check(arguments)) => check::run(&program, &arguments),

@@ -1,11 +1,14 @@
 //! Models: what a name means, where its files are, and which are on this machine.
 
+pub mod hash;
 pub mod name;
+pub mod pull;
+pub mod receipts;
 pub mod repository;
 mod resolve;
 pub mod selection;
 
-pub use resolve::resolve;
+pub use resolve::{catalogue_name, resolve};
 
 use std::path::{Path, PathBuf};
 

@@ -7,11 +7,12 @@ use super::selection::{Selected, select};
 use crate::command::Program;
 use crate::failure::Failure;
 use crate::gguf::{Header, Model, OpenError};
+use crate::net;
 use crate::net::client::{Ask, Client};
 use crate::source::hub_cache::{CachedFile, CachedRepository, HubCache};
 use crate::source::huggingface::{self, HuggingFace, Listing, RemoteFile};
 use crate::source::modelscope::ModelScope;
-use crate::source::remote_header::RemoteHeader;
+use crate::source::remote_header::{RemoteHeader, RemoteHeaderError};
 use crate::source::repository::RepositoryId;
 
 /// A repository as it can be seen now.
@@ -89,7 +90,12 @@ impl Repository {
     }
 
     /// The model's header: from the cache where the files are there, else over the network without them.
-    pub fn open(&self, client: &Client, selected: &Selected) -> Result<(Model, Option<PathBuf>), Failure> {
+    pub fn open(
+        &self,
+        program: &Program,
+        client: &Client,
+        selected: &Selected,
+    ) -> Result<(Model, Option<PathBuf>), Failure> {
         let paths: Option<Vec<PathBuf>> = selected.shards.iter().map(|index| self.local_path(*index)).collect();
         if let Some(first) = paths.as_ref().and_then(|paths| paths.first()) {
             return Ok((Model::open(first)?, Some(first.clone())));
@@ -100,13 +106,37 @@ impl Repository {
         let mut parts = Vec::new();
         for index in &selected.shards {
             let file: &RemoteFile = &listing.files[*index];
-            let remote = RemoteHeader::fetch(client, &asks[*index])?;
+            let remote = RemoteHeader::fetch(client, &asks[*index]).map_err(|error| match error {
+                RemoteHeaderError::Net(error) => self.explain(program, client, listing, file, error),
+                error @ RemoteHeaderError::TooLong { .. } => error.into(),
+            })?;
             let named = |error| OpenError { file: format!("{}/{}", self.id, file.name), error };
             let header = Header::read(&remote).map_err(named)?;
             header.check_length(file.bytes).map_err(named)?;
             parts.push((file.name.to_string(), file.bytes, header));
         }
         Ok((Model::join(parts)?, None))
+    }
+}
+
+impl Repository {
+    /// What a refused file means in the hub's own words: its headers say why, the download only that.
+    pub fn explain(
+        &self,
+        program: &Program,
+        client: &Client,
+        listing: &Listing,
+        file: &RemoteFile,
+        error: net::Error,
+    ) -> Failure {
+        if self.hub == Hub::HuggingFace && matches!(error, net::Error::Status { status: 401 | 403 | 404, .. }) {
+            let asked =
+                HuggingFace::new(&program.host, client).and_then(|mut hub| hub.look_up(listing, &mut file.clone()));
+            if let Err(refusal) = asked {
+                return refusal.into();
+            }
+        }
+        error.into()
     }
 }
 

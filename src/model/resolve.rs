@@ -2,22 +2,32 @@
 
 use url::Url;
 
-use super::name::{Hub, ModelName, ModelNameError};
-use super::repository::{Contents, Repository};
+use super::name::{Hub, ModelName, ModelNameError, Selection};
+use super::repository::{Contents, Repository, cache_of};
+use super::selection::select;
 use super::{Place, ResolvedModel};
 use crate::command::Program;
 use crate::failure::Failure;
 use crate::gguf::{Header, Model, OpenError};
+use crate::manifest::models::{self, CatalogueError};
 use crate::net::client::Ask;
 use crate::net::redirect::Redirects;
 use crate::source::huggingface;
 use crate::source::remote_header::RemoteHeader;
+use crate::source::repository::RepositoryId;
+
+/// What a catalogue name means without `:QUANT`.
+const DEFAULT_QUANTIZATION: &str = "Q4_K_M";
 
 /// Finds the model that `text` names. Files are not downloaded: of a model that is not here, the header is read over the
 /// network. A file on this machine and a name of the catalogue need no network.
 pub fn resolve(program: &Program, text: &str) -> Result<ResolvedModel, Failure> {
     let endpoint = huggingface::endpoint(&program.host)?;
-    match ModelName::parse(text, &endpoint)? {
+    resolve_name(program, text, ModelName::parse(text, &endpoint)?)
+}
+
+fn resolve_name(program: &Program, text: &str, name: ModelName) -> Result<ResolvedModel, Failure> {
+    match name {
         ModelName::File(path) => {
             let model = Model::open(&path)?;
             // llama-server wants the first shard, whichever was named.
@@ -28,7 +38,7 @@ pub fn resolve(program: &Program, text: &str) -> Result<ResolvedModel, Failure> 
             let client = program.client()?;
             let repository = Repository::look(program, &client, hub, &repository, revision.as_deref())?;
             let selected = repository.select(&selection)?;
-            let (model, path) = repository.open(&client, &selected)?;
+            let (model, path) = repository.open(program, &client, &selected)?;
             let mut notes = repository.notes.clone();
             notes.extend(selected.note.clone());
             if let Contents::Listed { listing, .. } = &repository.contents
@@ -49,8 +59,58 @@ pub fn resolve(program: &Program, text: &str) -> Result<ResolvedModel, Failure> 
             Ok(ResolvedModel { source: text.to_owned(), model, place, notes })
         }
         ModelName::Url(url) => from_url(program, text, url),
-        ModelName::Catalogue { .. } => Err(ModelNameError::Unknown(text.to_owned()).into()),
+        ModelName::Catalogue { name, quantization } => from_catalogue(program, text, &name, quantization.as_deref()),
     }
+}
+
+/// A model of the catalogue needs no network: its shape is embedded. Where its file is in the cache, that is taken.
+fn from_catalogue(
+    program: &Program,
+    text: &str,
+    name: &str,
+    quantization: Option<&str>,
+) -> Result<ResolvedModel, Failure> {
+    let file = match models::file(name, quantization) {
+        Err(CatalogueError::UnknownQuantization { .. }) if !program.global.offline => {
+            let name = catalogue_name(name, quantization)?;
+            return resolve_name(program, text, name);
+        }
+        file => file?,
+    };
+    let repository: RepositoryId = file.entry.repository.parse().map_err(ModelNameError::from)?;
+    let cached = cache_of(program, Hub::HuggingFace)?.repository(&repository);
+    let selection = Selection::Quantization(Some(file.quantization.clone()));
+    for commit in cached.snapshots() {
+        let files = cached.files(&commit);
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        if let Ok(selected) = select(&repository, &names, &selection)
+            && let Ok(model) = Model::open(&files[selected.shards[0]].path)
+        {
+            let place = Place::Local(files[selected.shards[0]].path.clone());
+            return Ok(ResolvedModel { source: text.to_owned(), model, place, notes: Vec::new() });
+        }
+    }
+    let notes = vec![format!(
+        "planned from the catalogue's shape; `llama-doctor pull {text}` brings the file from {repository}"
+    )];
+    let place = Place::Hub { repository, files: vec![file.file_name] };
+    Ok(ResolvedModel { source: text.to_owned(), model: file.model, place, notes })
+}
+
+/// Where the hub keeps a model of the catalogue.
+pub fn catalogue_name(name: &str, quantization: Option<&str>) -> Result<ModelName, Failure> {
+    let Some(entry) = models::by_name(name) else {
+        // The error that names its neighbours.
+        return Err(models::file(name, None)
+            .err()
+            .map_or_else(|| ModelNameError::Unknown(name.to_owned()).into(), Into::into));
+    };
+    Ok(ModelName::Hub {
+        hub: Hub::HuggingFace,
+        repository: entry.repository.parse().map_err(ModelNameError::from)?,
+        revision: None,
+        selection: Selection::Quantization(Some(quantization.unwrap_or(DEFAULT_QUANTIZATION).to_owned())),
+    })
 }
 
 fn from_url(program: &Program, text: &str, url: Url) -> Result<ResolvedModel, Failure> {

@@ -36,6 +36,8 @@ pub struct Request {
     pub slice: Bytes,
     /// Looks at the first bytes (at most [`SNIFFED`]) as soon as they are there, and says what is wrong with them.
     pub sniff: Option<Sniff>,
+    /// What people call the file, where its name on the disk says nothing.
+    pub label: Option<String>,
 }
 
 pub type Sniff = fn(&[u8]) -> Result<(), String>;
@@ -56,10 +58,14 @@ impl Request {
             connections: CONNECTIONS,
             slice: SLICE,
             sniff: None,
+            label: None,
         }
     }
 
     fn name(&self) -> String {
+        if let Some(label) = &self.label {
+            return label.clone();
+        }
         self.destination.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }

@@ -5,4 +5,5 @@ pub mod inspect;
 pub mod launch;
 pub mod printer;
 pub mod progress;
+pub mod pull;
 pub mod text;

@@ -175,7 +175,7 @@ impl<'a> HuggingFace<'a> {
     }
 
     /// Size and sha256 of a file as the first hop of its address says them, for mirrors whose listing leaves them out.
-    fn look_up(&mut self, listing: &Listing, file: &mut RemoteFile) -> Result<(), HubError> {
+    pub fn look_up(&mut self, listing: &Listing, file: &mut RemoteFile) -> Result<(), HubError> {
         let mut ask = self.file(listing, file);
         ask.method = reqwest::Method::HEAD;
         ask.redirects = Redirects::Returned;

@@ -3,4 +3,5 @@
 
 pub mod archives;
 pub mod gguf;
+pub mod hub;
 pub mod server;
