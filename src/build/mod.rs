@@ -160,7 +160,7 @@ pub struct Build {
 
 impl Backend {
     /// A backend that a build does not have.
-    fn absent(name: &str, reason: String) -> Self {
+    pub(crate) fn absent(name: &str, reason: String) -> Self {
         Self {
             name: name.to_owned(),
             file: None,

@@ -2,6 +2,8 @@
 
 mod context;
 pub mod machine;
+mod over_builds;
+mod remedy;
 
 mod run;
 mod verdict;
@@ -25,9 +27,17 @@ pub trait Check: Sync {
     /// What, why, how it is detected, how to fix it: `explain ID`.
     fn explanation(&self) -> &'static str;
     fn group(&self) -> Group;
-    /// Earlier checks whose failure makes this question moot.
-    fn moot_after(&self) -> &'static [&'static str] {
-        &[]
+    /// What must be in order before the question makes sense.
+    fn needs(&self) -> Needs {
+        Needs::Nothing
+    }
+    /// Whether a failure explains everything that is wrong further up: nothing that needs the driver is asked then.
+    fn breaks_driver(&self) -> bool {
+        false
+    }
+    /// As [`Check::breaks_driver`], of the build.
+    fn breaks_build(&self) -> bool {
+        false
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding>;
 
@@ -56,6 +66,16 @@ pub trait Check: Sync {
     {
         Finding::new(self.id(), Status::Fail, summary)
     }
+}
+
+/// What must be in order before a question makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    /// An NVIDIA card was seen.
+    Card,
+    /// The driver works, as far as the checks before this one know.
+    Driver,
 }
 
 /// What a check is about; in the order of the report.
@@ -201,7 +221,114 @@ macro_rules! checks {
     };
 }
 
-checks![gpu_present::GpuPresent];
+checks![
+    gpu_present::GpuPresent,
+    gpu_given_to_vm::GpuGivenToVm,
+    wsl_version::WslVersion,
+    wsl_gpu_passed::WslGpuPassed,
+    wsl_linux_driver::WslLinuxDriver,
+    wsl_libraries_on_path::WslLibrariesOnPath,
+    container_has_gpu::ContainerHasGpu,
+    container_capabilities::ContainerCapabilities,
+    nouveau_bound::NouveauBound,
+    driver_missing::DriverMissing,
+    module_not_built::ModuleNotBuilt,
+    secure_boot_blocks_module::SecureBootBlocksModule,
+    driver_flavour_fits_card::DriverFlavourFitsCard,
+    driver_still_knows_card::DriverStillKnowsCard,
+    module_not_loaded::ModuleNotLoaded,
+    driver_library_mismatch::DriverLibraryMismatch,
+    device_nodes_present::DeviceNodesPresent,
+    device_permissions::DevicePermissions,
+    uvm_loaded::UvmLoaded,
+    gpu_lost::GpuLost,
+    gpu_power_connected::GpuPowerConnected,
+    container_kept_gpu::ContainerKeptGpu,
+    nvml_answers::NvmlAnswers,
+    driver_error_log::DriverErrorLog,
+    libcuda_found::LibcudaFound,
+    libcuda_is_no_stub::LibcudaIsNoStub,
+    libcuda_is_the_drivers::LibcudaIsTheDrivers,
+    one_driver_installed::OneDriverInstalled,
+    fabric_manager_running::FabricManagerRunning,
+    cuda_survived_suspend::CudaSurvivedSuspend,
+    gpu_visible::GpuVisible,
+    compute_mode_shared::ComputeModeShared,
+    mig_instance_available::MigInstanceAvailable,
+    cuda_starts::CudaStarts,
+    gpu_new_enough::GpuNewEnough,
+    driver_too_old::DriverTooOld,
+    gpu_awake::GpuAwake,
+    gpu_memory_sound::GpuMemorySound,
+    container_toolkit_complete::ContainerToolkitComplete,
+    cdi_up_to_date::CdiUpToDate,
+    library_path_clean::LibraryPathClean,
+    jit_allowed::JitAllowed,
+    unified_memory_off::UnifiedMemoryOff,
+    no_offload_variable::NoOffloadVariable,
+    no_removed_variable::NoRemovedVariable,
+    config_file_harmless::ConfigFileHarmless,
+    no_slowing_variable::NoSlowingVariable,
+    no_virtual_devices::NoVirtualDevices,
+    no_peer_copies::NoPeerCopies,
+    backend_path_unset::BackendPathUnset,
+    memlock_allowed::MemlockAllowed,
+    processor_supported::ProcessorSupported,
+    libc_is_glibc::LibcIsGlibc,
+    glibc_new_enough::GlibcNewEnough,
+    program_loader_usual::ProgramLoaderUsual,
+    processor_has_avx2::ProcessorHasAvx2,
+    vc_runtime_current::VcRuntimeCurrent,
+    smart_app_control_off::SmartAppControlOff,
+    long_paths_enabled::LongPathsEnabled,
+    port_free::PortFree,
+    build_found::BuildFound,
+    build_has_backends::BuildHasBackends,
+    build_for_this_processor::BuildForThisProcessor,
+    wheel_has_cuda::WheelHasCuda,
+    build_has_cuda::BuildHasCuda,
+    build_libc_fits::BuildLibcFits,
+    cuda_runtime_major_fits::CudaRuntimeMajorFits,
+    cuda_runtime_present::CudaRuntimePresent,
+    cublas_pair_matches::CublasPairMatches,
+    openmp_present::OpenmpPresent,
+    nccl_present::NcclPresent,
+    other_libraries_present::OtherLibrariesPresent,
+    gpu_code_compressed_for_driver::GpuCodeCompressedForDriver,
+    gpu_code_present::GpuCodePresent,
+    ptx_known_to_driver::PtxKnownToDriver,
+    jit_compiler_present::JitCompilerPresent,
+    blackwell_native::BlackwellNative,
+    build_files_consistent::BuildFilesConsistent,
+    backends_loaded_once::BackendsLoadedOnce,
+    cuda_backend_works::CudaBackendWorks,
+    files_unblocked::FilesUnblocked,
+    antivirus_left_files::AntivirusLeftFiles,
+    commit_memory_enough::CommitMemoryEnough,
+    sysmem_fallback::SysmemFallback,
+    vram_available::VramAvailable,
+    no_other_server::NoOtherServer,
+    ram_available::RamAvailable,
+    memory_limit_wide::MemoryLimitWide,
+    store_writable::StoreWritable,
+    store_executable::StoreExecutable,
+    disk_space_enough::DiskSpaceEnough,
+    models_disk_holds_large_files::ModelsDiskHoldsLargeFiles,
+    models_disk_fast::ModelsDiskFast,
+    jit_cache_usable::JitCacheUsable,
+    no_stale_downloads::NoStaleDownloads,
+    models_are_gguf::ModelsAreGguf,
+    models_complete::ModelsComplete,
+    models_version_readable::ModelsVersionReadable,
+    models_have_all_shards::ModelsHaveAllShards,
+    not_throttled_by_heat::NotThrottledByHeat,
+    not_throttled_by_power::NotThrottledByPower,
+    power_limit_usual::PowerLimitUsual,
+    pcie_lanes_full::PcieLanesFull,
+    on_mains_power::OnMainsPower,
+    cards_alike::CardsAlike,
+    vgpu_licensed::VgpuLicensed,
+];
 
 /// The check of that id.
 pub fn find(id: &str) -> Option<&'static dyn Check> {
@@ -226,16 +353,6 @@ mod tests {
             assert!(!check.title().is_empty() && !check.title().ends_with('.'), "{}", check.id());
             assert!(check.explanation().len() > 120, "{} explains too little", check.id());
             assert!(check.explanation().ends_with('.'), "{}", check.id());
-        }
-    }
-
-    #[test]
-    fn a_check_waits_only_for_earlier_ones() {
-        for (place, check) in ALL.iter().enumerate() {
-            for earlier in check.moot_after() {
-                let found = ALL.iter().position(|other| other.id() == *earlier);
-                assert!(found.is_some_and(|found| found < place), "{} waits for {earlier}", check.id());
-            }
         }
     }
 }

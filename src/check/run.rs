@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{ALL, Check, Context, Finding, Group, Status};
+use super::{ALL, Check, Context, Finding, Group, Needs, Status};
 
 /// Which checks were asked for.
 #[derive(Debug, Clone, Default)]
@@ -48,29 +48,17 @@ fn alike(known: &str, typed: &str) -> bool {
 /// Every finding, in the order of the checks. A check that was not selected still runs, so that what it makes moot is
 /// silenced; only its own findings are left out.
 pub fn run(context: &Context<'_>, selection: &Selection) -> Vec<Finding> {
-    let mut blocked: Vec<(&'static str, String)> = Vec::new();
+    let mut causes = Causes::default();
     let mut findings = Vec::new();
     for &check in ALL {
-        let reason = check
-            .moot_after()
-            .iter()
-            .find_map(|id| blocked.iter().find(|(blocked, _)| blocked == id).map(|(_, root)| root.clone()));
-        let answers = match reason {
-            Some(root) => {
-                blocked.push((check.id(), root.clone()));
-                vec![Finding::new(check.id(), Status::Skip, format!("moot: see `{root}`"))]
-            }
-            None if simulated_away(check, *context) => {
-                vec![Finding::new(check.id(), Status::Skip, "the GPU is simulated: its driver is not looked at")]
-            }
-            None => {
-                let answers = check.run(context);
-                if answers.iter().any(blocks) {
-                    blocked.push((check.id(), check.id().to_owned()));
-                }
-                answers
-            }
+        let answers = if let Some(root) = causes.of(check) {
+            vec![Finding::new(check.id(), Status::Skip, format!("moot: see `{root}`"))]
+        } else if simulated_away(check, *context) {
+            vec![Finding::new(check.id(), Status::Skip, "the GPU is simulated: its driver is not looked at")]
+        } else {
+            check.run(context)
         };
+        causes.learn(check, &answers);
         if selection.takes(check) {
             findings.extend(answers);
         }
@@ -78,9 +66,42 @@ pub fn run(context: &Context<'_>, selection: &Selection) -> Vec<Finding> {
     findings
 }
 
-/// A failure blocks what follows from it. So does the absence of a GPU, which is no failure.
-fn blocks(finding: &Finding) -> bool {
-    finding.status == Status::Fail || (finding.status == Status::Warn && finding.id == super::NO_GPU)
+/// The first check that found each thing broken: the root cause of what follows.
+#[derive(Debug, Default)]
+struct Causes {
+    card: Option<&'static str>,
+    driver: Option<&'static str>,
+    build: Option<&'static str>,
+}
+
+impl Causes {
+    /// The root cause that makes a check moot. A check that would itself break the driver waits for the earlier ones
+    /// of its kind, so that one cascade names one cause.
+    fn of(&self, check: &dyn Check) -> Option<&'static str> {
+        let needed = match check.needs() {
+            Needs::Nothing => None,
+            Needs::Card if check.breaks_driver() => self.card.or(self.driver),
+            Needs::Card => self.card,
+            Needs::Driver => self.card.or(self.driver),
+        };
+        let chained = (check.needs() == Needs::Nothing && check.breaks_driver()).then_some(self.driver).flatten();
+        needed.or(chained).or_else(|| (check.group() == Group::Builds).then_some(self.build).flatten())
+    }
+
+    fn learn(&mut self, check: &dyn Check, answers: &[Finding]) {
+        if check.id() == super::NO_GPU && answers.iter().any(|answer| answer.status >= Status::Warn) {
+            self.card = Some(check.id());
+        }
+        if !answers.iter().any(|answer| answer.status == Status::Fail) {
+            return;
+        }
+        if check.breaks_driver() {
+            self.driver.get_or_insert(check.id());
+        }
+        if check.breaks_build() {
+            self.build.get_or_insert(check.id());
+        }
+    }
 }
 
 fn simulated_away(check: &dyn Check, context: Context<'_>) -> bool {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Finding, NO_GPU, Status};
+use super::{Context, Finding, Group, NO_GPU, Status};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -37,14 +37,23 @@ pub struct Verdict {
 
 /// The first failure in the order of the checks is the root cause: what merely follows from it was skipped.
 pub fn verdict(context: &Context<'_>, findings: &[Finding]) -> Verdict {
-    let first = |status: Status| findings.iter().find(|finding| finding.status == status);
-    let (status, summary) = match (first(Status::Fail), first(Status::Warn)) {
+    let failure = findings.iter().find(|finding| finding.status == Status::Fail);
+    let warnings = || findings.iter().filter(|finding| finding.status == Status::Warn);
+    // The absence of a GPU, then what costs llama.cpp something, then the rest.
+    let weight = |finding: &&Finding| (finding.id != NO_GPU, !degrades(finding));
+    let (status, summary) = match (failure, warnings().min_by_key(weight)) {
         (Some(failure), _) => (VerdictStatus::Broken, failure.summary.clone()),
         (None, Some(warning)) if warning.id == NO_GPU => (VerdictStatus::NoGpu, warning.summary.clone()),
-        (None, Some(warning)) => (VerdictStatus::Degraded, warning.summary.clone()),
-        (None, None) => (VerdictStatus::Ready, ready(*context)),
+        (None, Some(warning)) if degrades(warning) => (VerdictStatus::Degraded, warning.summary.clone()),
+        (None, _) => (VerdictStatus::Ready, ready(*context)),
     };
     Verdict { status, summary, build: context.build_to_run().map(|build| build.path.clone()) }
+}
+
+/// A broken model file, a full disk or a taken port do not make llama.cpp itself run worse.
+fn degrades(finding: &Finding) -> bool {
+    let group = super::find(&finding.id).map(super::Check::group);
+    !matches!(group, Some(Group::Models | Group::Storage)) && finding.id != "port-free"
 }
 
 fn ready(context: Context<'_>) -> String {

@@ -122,6 +122,9 @@ pub struct Facts {
     /// The llama.cpp builds, each examined against this machine's GPUs and driver.
     #[serde(default)]
     pub builds: Vec<crate::build::Build>,
+    /// Whether the builds were named with `--build` rather than found.
+    #[serde(default)]
+    pub builds_named: bool,
 }
 
 pub const SCHEMA: &str = "llama-doctor/facts/1";

@@ -1,6 +1,7 @@
 //! The machine as facts with their origin. IO happens here; nothing here judges.
 
 pub mod console;
+pub mod cuda_code;
 mod cuda_order;
 pub mod disk;
 pub mod environment;

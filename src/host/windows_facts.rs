@@ -26,6 +26,12 @@ pub struct WindowsFacts {
     pub developer_mode: Fact<bool>,
     #[serde(default)]
     pub smart_app_control: Fact<SmartAppControl>,
+    /// Files of llama.cpp that an antivirus removed or locked.
+    #[serde(default)]
+    pub quarantined: Fact<Vec<String>>,
+    /// Files of builds that carry the Mark of the Web.
+    #[serde(default)]
+    pub marked_files: Fact<Vec<std::path::PathBuf>>,
     /// RAM and page files together: what all programs may commit.
     #[serde(default)]
     pub commit_limit: Fact<Bytes>,

@@ -138,6 +138,7 @@ fn healthy_groups(text: &mut String, diagnosis: &Diagnosis) {
 fn everything(text: &mut String, diagnosis: &Diagnosis) {
     for group in Group::ALL {
         let mut named = false;
+        let mut moot: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
         for finding in &diagnosis.findings {
             if group_of(finding) != Some(*group) || finding.status > Status::Skip {
                 continue;
@@ -146,8 +147,15 @@ fn everything(text: &mut String, diagnosis: &Diagnosis) {
                 let _ = writeln!(text, "\n{}", group.name());
                 named = true;
             }
+            if finding.status == Status::Skip && finding.summary.starts_with("moot:") {
+                *moot.entry(&finding.summary).or_default() += 1;
+                continue;
+            }
             let line = format!("{}  {}: {}", finding.status.word(), finding.id, finding.summary);
             let _ = writeln!(text, "  {}", wrapped(&line, WIDTH - 2, 8));
+        }
+        for (why, count) in moot {
+            let _ = writeln!(text, "  skip  {count} more are {why}");
         }
     }
 }

@@ -52,6 +52,10 @@ fn mount_of(mounts: &str, path: &Path) -> Option<Mount> {
 /// From `/sys/block`: the disk of a partition is the device whose name the partition's begins with.
 fn rotational(host: &Host, device: &str) -> Fact<bool> {
     let Some(name) = device.strip_prefix("/dev/") else { return Fact::unknown("not on a disk of its own") };
+    // Hypervisors show every disk as one with moving parts.
+    if host.read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains(" hypervisor ")) {
+        return Fact::unknown("a virtual machine does not know its disk");
+    }
     let disks = fs_err::read_dir(host.path("/sys/block")).into_iter().flatten().flatten();
     let disk = disks
         .map(|disk| disk.file_name().to_string_lossy().into_owned())

@@ -1,0 +1,40 @@
+//! Asks whether this holds: models are kept on a fast disk.
+
+use super::{Check, Context, Finding, Group, Remedy};
+use crate::host::facts::{DiskPurpose};
+
+pub(super) struct ModelsDiskFast;
+
+impl Check for ModelsDiskFast {
+    fn id(&self) -> &'static str {
+        "models-disk-fast"
+    }
+    fn title(&self) -> &'static str {
+        "Models are kept on a fast disk"
+    }
+    fn explanation(&self) -> &'static str {
+        "Loading reads the whole model once. A network or 9p mount (Windows' drives seen from WSL), or a disk \
+         with moving parts, makes that minutes. Inside WSL the distribution's own ext4 disk is five to ten times \
+         faster than `/mnt/c`."
+    }
+    fn group(&self) -> Group {
+        Group::Storage
+    }
+    fn run(&self, context: &Context<'_>) -> Vec<Finding> {
+        let Some(disk) = context.facts.disks.iter().find(|disk| disk.purpose == DiskPurpose::Models) else { return vec![self.skip("not looked at")] };
+        let slow = match disk.filesystem.value().map(String::as_str) {
+            Some("9p" | "drvfs") => Some("a Windows drive, which WSL reads slowly"),
+            Some("nfs" | "nfs4" | "cifs" | "smb3" | "sshfs" | "fuse.sshfs") => Some("a network mount"),
+            _ if disk.rotational.value() == Some(&true) => Some("a disk with moving parts"),
+            Some(_) => None,
+            None => return vec![self.skip("the file system is not known")],
+        };
+        match slow {
+            None => vec![self.pass(disk.filesystem.value().cloned().unwrap_or_default())],
+            Some(what) => vec![self
+                .warn(format!("Models are kept on {what}: loading takes long"))
+                .seen(disk.filesystem.value().cloned().unwrap_or_default(), disk.path.display().to_string())
+                .remedy(Remedy::command("Keep them on a faster one", "export HF_HOME=/path/on/a/fast/disk"))],
+        }
+    }
+}

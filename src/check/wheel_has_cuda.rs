@@ -1,0 +1,49 @@
+//! Asks whether this holds: the Python wheel has CUDA in it.
+
+use super::{Check, Context, Finding, Group, Needs, Remedy};
+use super::over_builds::{over_builds};
+use crate::build::{BackendState, BuildKind};
+
+pub(super) struct WheelHasCuda;
+
+impl Check for WheelHasCuda {
+    fn id(&self) -> &'static str {
+        "wheel-has-cuda"
+    }
+    fn title(&self) -> &'static str {
+        "The Python wheel has CUDA in it"
+    }
+    fn explanation(&self) -> &'static str {
+        "`pip install llama-cpp-python` compiles a build for the processor unless it is told otherwise, and keeps \
+         that wheel in pip's cache. `pip` also prefers a newer source package to an older CUDA wheel. Such an \
+         installation reports `llama_supports_gpu_offload() == False`, puts every layer on the CPU and looks \
+         healthy. The proof is the file `libggml-cuda.so` in it, and the CUDA code in that file."
+    }
+    fn group(&self) -> Group {
+        Group::Builds
+    }
+    fn needs(&self) -> Needs {
+        Needs::Card
+    }
+    fn breaks_build(&self) -> bool {
+        true
+    }
+    fn run(&self, context: &Context<'_>) -> Vec<Finding> {
+        over_builds(self, *context, |build| {
+            let lacks = build.backend("CUDA").is_none_or(|backend| backend.state == BackendState::Absent);
+            if build.kind != BuildKind::PythonWheel || !lacks {
+                return Vec::new();
+            }
+            let from_source = if context.on_windows() {
+                "$env:CMAKE_ARGS='-DGGML_CUDA=on'; pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+            } else {
+                "CMAKE_ARGS='-DGGML_CUDA=on' pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+            };
+            vec![self
+                .fail("The Python wheel of llama.cpp was built without CUDA")
+                .seen("no CUDA backend", build.path.display().to_string())
+                .remedy(Remedy::command("Compile it with CUDA, past pip's cache", from_source))
+                .remedy(Remedy::command("Or use an official build", "llama-doctor install"))]
+        })
+    }
+}
