@@ -13,6 +13,7 @@
 //! | [`build`] | the llama.cpp builds: what each is, and whether CUDA works in it |
 //! | [`loader`] | how the system finds a library |
 //! | [`host`] | what this machine is: facts, each with its origin |
+//! | [`install`] | which official build runs here, and the store of installed ones |
 //! | [`check`] | what is wrong with it: one question a file, from facts alone |
 //! | [`manifest`] | the typed view of `manifests/` |
 //! | [`model`] | what a MODEL names, and which models are here |
@@ -38,6 +39,7 @@ pub mod failure;
 pub mod fit;
 pub mod gguf;
 pub mod host;
+pub mod install;
 pub mod loader;
 pub mod manifest;
 pub mod model;

@@ -5,5 +5,6 @@ pub mod generations;
 pub mod gpus;
 pub mod libraries;
 pub mod models;
+pub mod releases;
 pub mod server_flags;
 pub mod shapes;

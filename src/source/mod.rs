@@ -1,5 +1,6 @@
 //! Where bits come from: hubs and their caches. What is asked of a server, in which words, and what its answers mean.
 
+pub mod github;
 pub mod hub_cache;
 pub mod huggingface;
 pub mod modelscope;
