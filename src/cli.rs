@@ -1,10 +1,12 @@
 //! What can be typed: clap types only. Each subcommand's own arguments lie in `cli/`, one file per subcommand.
 
 pub mod after_help;
+pub mod builds;
 pub mod check;
 pub mod completions;
 pub mod fit;
 pub mod inspect;
+pub mod install;
 pub mod launch;
 pub mod pull;
 pub mod words;
@@ -70,6 +72,10 @@ pub enum Command {
     Launch(launch::LaunchCommand),
     /// Download a model, safely, into the cache that other tools share
     Pull(pull::PullArguments),
+    /// Install the official llama.cpp build that runs here
+    Install(install::InstallArguments),
+    /// The installed builds: list, use, rollback, remove, verify
+    Builds(builds::BuildsArguments),
     /// Print a script that completes our commands and flags in a shell
     #[command(hide = true)]
     Completions(completions::Completions),

@@ -80,6 +80,85 @@ impl From<crate::archive::Error> for Failure {
     }
 }
 
+impl From<crate::source::github::GithubError> for Failure {
+    fn from(error: crate::source::github::GithubError) -> Self {
+        use crate::source::github::GithubError as E;
+        match error {
+            E::Net(error) => {
+                let is_limit = matches!(
+                    &error,
+                    crate::net::Error::AskedToWait { .. } | crate::net::Error::Status { status: 403 | 429, .. }
+                );
+                let failure = Self::from(error);
+                if is_limit { failure.hinted("a token in `GH_TOKEN` raises GitHub's limit") } else { failure }
+            }
+            E::File(error) => error.into(),
+            E::Mirror { .. } => Self::usage(error).hinted("write for instance `https://mirror.example`"),
+            E::NoRelease { .. } | E::NoPointer { .. } => {
+                Self::usage(error).hinted("`stable` and `nightly` always name a build; not every number has a release")
+            }
+            E::Malformed { .. } | E::NothingFound { .. } => {
+                Self::new(Kind::Network, error).hinted("archives on the disk can be installed with `--from FILE...`")
+            }
+        }
+    }
+}
+
+impl From<crate::install::choose::ChooseError> for Failure {
+    fn from(error: crate::install::choose::ChooseError) -> Self {
+        use crate::install::choose::ChooseError as E;
+        let hints = match &error {
+            E::NoBuild { .. } => vec!["llama.cpp can be built from source on this system".to_owned()],
+            E::NotWanted { .. } => vec!["`--dry-run` without `--backend` shows what the release has".to_owned()],
+            E::NothingRuns { ways_out, .. } => ways_out.clone(),
+        };
+        Self { hints, ..Self::environment(error) }
+    }
+}
+
+impl From<crate::install::InstallError> for Failure {
+    fn from(error: crate::install::InstallError) -> Self {
+        use crate::install::InstallError as E;
+        match error {
+            E::Net(error) => error.into(),
+            E::Archive(error) => error.into(),
+            E::File(error) => error.into(),
+            E::NoBuild { ref installed, .. } => {
+                let hint = if installed.is_empty() {
+                    "none is: `llama-doctor install` brings one".to_owned()
+                } else {
+                    format!("installed are `{}`", installed.join("`, `"))
+                };
+                Self::usage(error).hinted(hint)
+            }
+            E::NoneInUse | E::NoEarlier => Self::usage(error).hinted("`llama-doctor builds` lists what is installed"),
+            E::InUse { .. } => Self::usage(error).hinted("put another to use first: `llama-doctor builds use ID`"),
+            E::Busy { .. } => Self::environment(error).hinted("let it finish, then run this again"),
+            E::NoDigest { .. } => Self::new(Kind::Integrity, error).hinted(
+                "releases before June 2025 publish none: accept the file as it comes with `--allow-missing-digest`",
+            ),
+            E::Collision { .. } => Self::new(Kind::Integrity, error).hinted("these archives are not of one release"),
+            E::NotOfficial { .. } => Self::usage(error).hinted(
+                "its name tells what an archive is: keep it as on the release page, for instance \
+                 `llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz`; with it may come its `cudart-llama-...`",
+            ),
+            E::Mismatch { .. } => {
+                Self::usage(error).hinted("give one build and the CUDA libraries of the same version")
+            }
+            E::NoSpace { .. } => {
+                Self::environment(error).hinted("free some room, or choose another disk with `--home DIR`")
+            }
+            E::Receipt { .. } => Self::new(Kind::Integrity, error).hinted("remove that folder, then install again"),
+            E::Unproven { ref id, .. } => {
+                let hint =
+                    format!("`llama-doctor check` explains it; `llama-doctor builds use {id} --force` uses it anyway");
+                Self::environment(error).hinted(hint)
+            }
+            E::Damaged { .. } => Self::new(Kind::Integrity, error).hinted("install it again to mend it"),
+        }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::environment(error)

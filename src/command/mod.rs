@@ -1,8 +1,10 @@
 //! One file per subcommand: gather, decide, hand to `report`.
 
+mod builds;
 mod check;
 mod completions;
 mod inspect;
+mod install;
 mod launch;
 mod man;
 pub mod pull;
@@ -87,6 +89,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Completions(arguments)) => Ok(completions::run(&program, &arguments)),
         Some(Command::Launch(arguments)) => launch::run(&program, &arguments),
         Some(Command::Pull(arguments)) => pull::run(&program, &arguments),
+        Some(Command::Install(arguments)) => install::run(&program, &arguments),
+        Some(Command::Builds(arguments)) => builds::run(&program, &arguments),
         Some(Command::Man) => man::run(&program),
         None => check::run(&program, &CheckArguments::default()),
         Some(Command::Check(arguments)) => check::run(&program, &arguments),

@@ -1,7 +1,9 @@
 //! What people and programs read. Prints, and never decides.
 
+pub mod builds;
 pub mod check;
 pub mod inspect;
+pub mod install;
 pub mod launch;
 pub mod printer;
 pub mod progress;

@@ -215,7 +215,7 @@ impl Github {
     fn newest(&self, notes: &mut Vec<String>) -> Result<String, GithubError> {
         match self.list() {
             Ok(releases) => {
-                if let Some(newest) = releases.into_iter().find(|release| !release.artifacts.is_empty()) {
+                if let Some(newest) = releases.into_iter().next() {
                     return Ok(newest.tag);
                 }
             }
@@ -230,14 +230,12 @@ impl Github {
     /// Builds before `number`, newest first.
     fn older_than(&self, number: u32, notes: &mut Vec<String>) -> Vec<Release> {
         let older = |release: &Release| release.number().is_some_and(|other| other < number);
-        match self.list() {
-            Ok(releases) => releases.into_iter().filter(older).collect(),
-            Err(_) => {
-                let tags = self.feed().unwrap_or_default();
-                let tags = tags.iter().filter(|tag| self::number(tag).is_some_and(|other| other < number)).take(3);
-                tags.filter_map(|tag| self.release(tag, notes).ok()).collect()
-            }
+        if let Ok(releases) = self.list() {
+            return releases.into_iter().filter(older).collect();
         }
+        let tags = self.feed().unwrap_or_default();
+        let tags = tags.iter().filter(|tag| self::number(tag).is_some_and(|other| other < number)).take(3);
+        tags.filter_map(|tag| self.release(tag, notes).ok()).collect()
     }
 
     fn repository_api(&self) -> String {

@@ -3,5 +3,6 @@
 
 pub mod archives;
 pub mod gguf;
+pub mod github;
 pub mod hub;
 pub mod server;

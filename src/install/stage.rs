@@ -1,0 +1,97 @@
+//! Archives made into one folder, out of sight, with a receipt of every file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::InstallError;
+use super::fetch::Archive;
+use super::receipt::{InstalledFile, Receipt, SCHEMA};
+use super::store::{Installed, Store, StoreLock};
+use crate::archive::{self, Limits};
+use crate::host::{disk, replace};
+use crate::manifest::releases::Role;
+use crate::units::Bytes;
+
+/// What official archives unpack to, at most, over what they pack: compressed GPU code shrinks little, C++ more.
+const USUAL_RATIO: u64 = 5;
+
+/// Unpacks a build and what lies beside it, and makes it visible in the store. Nothing is put to use.
+pub fn install(
+    store: &Store,
+    tag: &str,
+    backend: &str,
+    archives: &[Archive],
+    _: &StoreLock,
+) -> Result<Installed, InstallError> {
+    let needed = Bytes(archives.iter().map(|archive| archive.ingredient.size * USUAL_RATIO).sum());
+    let free = disk::free(&store.builds())?;
+    if free < needed {
+        return Err(InstallError::NoSpace { folder: store.builds(), needed, free });
+    }
+    let id = format!("{tag}-{backend}");
+    let staging = store.staging(&id)?;
+    let mut receipt = Receipt {
+        schema: SCHEMA.to_owned(),
+        id,
+        tag: tag.to_owned(),
+        backend: backend.to_owned(),
+        installed: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        ingredients: Vec::new(),
+        files: BTreeMap::new(),
+        links: BTreeMap::new(),
+        repaired: Vec::new(),
+    };
+    let result = fill(&staging, archives, &mut receipt);
+    if let Err(error) = result {
+        // The error at hand matters more than a folder that the next run clears.
+        let _ = replace::remove_folder(&staging);
+        return Err(error);
+    }
+    store.commit(&staging, receipt)
+}
+
+fn fill(staging: &Path, archives: &[Archive], receipt: &mut Receipt) -> Result<(), InstallError> {
+    let (builds, runtimes): (Vec<_>, Vec<_>) = archives.iter().partition(|archive| archive.role == Role::Build);
+    for build in builds {
+        // Unpacking makes the folder itself.
+        fs_err::remove_dir(staging)?;
+        let unpacked = archive::unpack(&build.path, staging, &Limits::default())?;
+        receipt.files.extend(unpacked.files.into_iter().map(|(name, file)| (name, installed(&file))));
+        receipt.links.extend(unpacked.links);
+        receipt.repaired.extend(unpacked.repaired);
+        receipt.ingredients.push(build.ingredient.clone());
+    }
+    // The loader looks beside the backend that needs them.
+    let is_backend = |name: &&String| name.ends_with("libggml-cuda.so") || name.ends_with("ggml-cuda.dll");
+    let beside = receipt.files.keys().find(is_backend).and_then(|name| name.rsplit_once('/'));
+    let beside = beside.map_or_else(String::new, |(folder, _)| format!("{folder}/"));
+    for runtime in runtimes {
+        let folder = staging.with_extension("runtime");
+        if folder.exists() {
+            replace::remove_folder(&folder)?;
+        }
+        let unpacked = archive::unpack(&runtime.path, &folder, &Limits::default())?;
+        for (name, file) in unpacked.files {
+            let base = name.rsplit('/').next().unwrap_or_default();
+            let target = format!("{beside}{base}");
+            match receipt.files.get(&target) {
+                Some(known) if known.sha256 == file.sha256 => continue,
+                Some(_) => {
+                    let one = receipt.ingredients.first().map(|first| first.name.clone()).unwrap_or_default();
+                    return Err(InstallError::Collision { name: target, one, other: runtime.ingredient.name.clone() });
+                }
+                None => {}
+            }
+            replace::rename(&folder.join(&name), &staging.join(&target))?;
+            receipt.files.insert(target, installed(&file));
+        }
+        replace::remove_folder(&folder)?;
+        receipt.repaired.extend(unpacked.repaired);
+        receipt.ingredients.push(runtime.ingredient.clone());
+    }
+    Ok(())
+}
+
+fn installed(file: &archive::UnpackedFile) -> InstalledFile {
+    InstalledFile { size: file.size, sha256: file.sha256 }
+}

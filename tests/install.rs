@@ -1,0 +1,292 @@
+//! `install` and `builds`, run as a user runs them, against a GitHub on loopback.
+#![allow(clippy::unwrap_used, reason = "a test helper may stop the test")]
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use support::archives::Tar;
+use support::github::Github;
+
+const TODAY: &str = include_str!("releases/b11434.json");
+const AUGUST: &str = include_str!("releases/b10353.json");
+
+struct User {
+    folder: tempfile::TempDir,
+    github: Github,
+}
+
+impl User {
+    fn new() -> Self {
+        let user = Self { folder: tempfile::tempdir().unwrap(), github: Github::start() };
+        user.github.add(TODAY, &[(&cpu_name("b11434"), cpu_build("b11434"))]);
+        user.github.state.lock().unwrap().stable = Some("b11434".to_owned());
+        user
+    }
+
+    fn home(&self) -> std::path::PathBuf {
+        self.folder.path().join("home")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
+        command.args(arguments).env_clear().env("HOME", self.folder.path()).env("LLAMA_DOCTOR_HOME", self.home());
+        command.env("LLAMA_DOCTOR_GITHUB_URL", self.github.web.url(""));
+        command.env("LLAMA_DOCTOR_GITHUB_API_URL", self.github.web.url(""));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}", talk(&output));
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// A machine with this card, driver and C library, for `--facts`.
+    fn machine(&self, card: &str, driver: &str, libc: &str) -> String {
+        let gpu = llama_doctor::manifest::gpus::simulated(card, 0).unwrap();
+        let facts = serde_json::json!({
+            "schema": "llama-doctor/facts/1",
+            "host": {"operating_system": "linux", "architecture": "x86_64", "libc": {"value": libc, "from": "operating-system"}},
+            "driver": {"version": {"value": driver, "from": "nvml"}},
+            "gpus": [gpu],
+        });
+        let path = self.folder.path().join("machine.json");
+        fs_err::write(&path, facts.to_string()).unwrap();
+        path.to_string_lossy().into_owned()
+    }
+}
+
+fn talk(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn cpu_name(tag: &str) -> String {
+    let arch = if cfg!(target_arch = "aarch64") { "ubuntu-arm64" } else { "ubuntu-x64" };
+    format!("llama-{tag}-bin-{arch}.tar.gz")
+}
+
+/// A file of this machine's format that needs nothing.
+fn elf() -> Vec<u8> {
+    use object::{Architecture, BinaryFormat, Endianness};
+    let arch = if cfg!(target_arch = "aarch64") { Architecture::Aarch64 } else { Architecture::X86_64 };
+    object::write::Object::new(BinaryFormat::Elf, arch, Endianness::Little).write().unwrap()
+}
+
+/// An archive in the official layout, whose programs do nothing.
+fn cpu_build(tag: &str) -> Vec<u8> {
+    let top = format!("llama-{tag}");
+    Tar::default()
+        .program(format!("{top}/llama-server"), elf())
+        .file(format!("{top}/libggml-cpu.so"), elf())
+        .file(format!("{top}/libggml-base.so.0.26.0"), elf())
+        .link(format!("{top}/libggml-base.so.0"), "libggml-base.so.0.26.0")
+        .file(format!("{top}/LICENSE"), tag)
+        .gz()
+}
+
+#[test]
+fn a_dry_run_says_what_why_and_why_not() {
+    let user = User::new();
+    let facts = user.machine("rtx-3090", "570.124.06", "glibc 2.39");
+    let answer = user.json(&["install", "--dry-run", "--json", "--facts", &facts]);
+    assert_eq!(answer["schema"], "llama-doctor/install/1");
+    assert_eq!(answer["tag"], "b11434");
+    assert_eq!(answer["backend"], "cuda-12.8");
+    let names: Vec<_> =
+        answer["assets"].as_array().unwrap().iter().map(|asset| asset["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"]
+    );
+    assert!(answer["assets"][0]["url"].as_str().unwrap().starts_with(&user.github.web.url("/ggml-org")));
+    assert!(answer["reason"][0].as_str().unwrap().contains("native code for 8.6"));
+    let rejected = answer["rejected"].as_array().unwrap();
+    let newer = rejected.iter().find(|row| row["name"].as_str().unwrap().contains("cuda-13.4")).unwrap();
+    assert!(newer["why"].as_str().unwrap().contains("CUDA 13 needs a driver for CUDA 13.0"), "{newer}");
+    assert!(!user.home().join("builds").exists());
+
+    let output = user.run(&["install", "--dry-run", "--facts", &facts]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.starts_with("b11434 cuda-12.8\n"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn a_build_is_installed_proven_used_and_rolled_back() {
+    let user = User::new();
+    user.github.add(AUGUST, &[(&cpu_name("b10353"), cpu_build("b10353"))]);
+    let answer = user.json(&["install", "b10353", "--backend", "cpu", "--json"]);
+    assert_eq!(answer["installed"]["id"], "b10353-cpu");
+    let answer = user.json(&["install", "--backend", "cpu", "--json"]);
+    assert_eq!(answer["installed"]["active"], true);
+    assert_eq!(fs_err::read_to_string(user.home().join("current/LICENSE")).unwrap(), "b11434");
+
+    // A second time, nothing is fetched.
+    let before = user.github.files.requests().len();
+    let output = user.run(&["install", "--backend", "cpu"]);
+    assert!(talk(&output).contains("here already"), "{}", talk(&output));
+    assert_eq!(user.github.files.requests().len(), before);
+
+    let list = user.json(&["builds", "--json"]);
+    assert_eq!(list["builds"].as_array().unwrap().len(), 2);
+    assert_eq!(code(&user.run(&["builds", "remove", "b11434-cpu"])), 2);
+    assert_eq!(code(&user.run(&["builds", "rollback"])), 0);
+    assert_eq!(fs_err::read_to_string(user.home().join("current/LICENSE")).unwrap(), "b10353");
+    assert_eq!(code(&user.run(&["builds", "rollback"])), 2);
+    assert_eq!(code(&user.run(&["builds", "use", "b11434-cpu"])), 0);
+    assert_eq!(code(&user.run(&["builds", "verify", "b11434-cpu"])), 0);
+    fs_err::write(user.home().join("builds/b11434-cpu/LICENSE"), "b11435").unwrap();
+    assert_eq!(code(&user.run(&["builds", "verify", "b11434-cpu"])), 5);
+    assert_eq!(code(&user.run(&["builds", "remove", "b10353-cpu"])), 0);
+    assert_eq!(code(&user.run(&["builds", "use", "b10353-cpu"])), 2);
+}
+
+#[test]
+fn a_build_that_cannot_work_is_not_put_to_use() {
+    let user = User::new();
+    user.github.add(AUGUST, &[(&cpu_name("b10353"), cpu_build("b10353"))]);
+    user.json(&["install", "b10353", "--backend", "cpu", "--json"]);
+    let broken = Tar::default().file("llama-b11434/llama-server", elf()).file("llama-b11434/libllama.so", elf()).gz();
+    user.github.state.lock().unwrap().releases.clear();
+    user.github.add(TODAY, &[(&cpu_name("b11434"), broken)]);
+    let output = user.run(&["install", "b11434", "--backend", "cpu"]);
+    assert_eq!(code(&output), 3);
+    assert!(talk(&output).contains("was not put to use: it has no CPU backend"), "{}", talk(&output));
+    assert_eq!(fs_err::read_to_string(user.home().join("current/LICENSE")).unwrap(), "b10353");
+    assert_eq!(code(&user.run(&["builds", "use", "b11434-cpu"])), 3);
+    assert_eq!(code(&user.run(&["builds", "use", "b11434-cpu", "--force"])), 0);
+}
+
+#[test]
+fn an_exhausted_api_is_not_needed() {
+    let user = User::new();
+    user.github.state.lock().unwrap().api_exhausted = true;
+    let answer = user.json(&["install", "--backend", "cpu", "--json"]);
+    assert_eq!(answer["installed"]["id"], "b11434-cpu");
+    assert!(answer["notes"][0].as_str().unwrap().contains("read from the release's page"), "{}", answer["notes"]);
+    // Not even for the newest.
+    let nightly = user.json(&["install", "nightly", "--backend", "cpu", "--dry-run", "--json"]);
+    assert_eq!(nightly["tag"], "b11434");
+}
+
+#[test]
+fn a_bad_token_is_left_out_and_never_reaches_the_files() {
+    let user = User::new();
+    user.github.state.lock().unwrap().bad_token = true;
+    let output = user.command(&["install", "--backend", "cpu"]).env("GH_TOKEN", "expired").output().unwrap();
+    assert_eq!(code(&output), 0, "{}", talk(&output));
+    let api = user.github.web.requests();
+    assert!(api.iter().any(|request| request.header("authorization") == Some("Bearer expired")));
+    let download = api.iter().filter(|request| request.path.contains("/releases/download/"));
+    assert!(download.chain(&user.github.files.requests()).all(|request| request.header("authorization").is_none()));
+}
+
+#[test]
+fn a_fresh_release_without_its_files_steps_back() {
+    let user = User::new();
+    let newer = TODAY.replace("b11434", "b11440").replace("\"state\": \"uploaded\"", "\"state\": \"open\"");
+    user.github.add(&newer, &[]);
+    user.github.state.lock().unwrap().stable = Some("b11440".to_owned());
+    for version in ["stable", "nightly"] {
+        let answer = user.json(&["install", version, "--backend", "cpu", "--dry-run", "--json"]);
+        assert_eq!(answer["tag"], "b11434");
+        assert!(answer["notes"].to_string().contains("b11440 does not have all its files yet"), "{}", answer["notes"]);
+    }
+    assert_eq!(code(&user.run(&["install", "b11440", "--backend", "cpu", "--dry-run"])), 3);
+    assert_eq!(code(&user.run(&["install", "b9", "--dry-run"])), 2);
+    assert_eq!(code(&user.run(&["install", "latest"])), 2);
+}
+
+#[test]
+fn a_tampered_file_and_a_strange_host_are_refused() {
+    let user = User::new();
+    user.github.state.lock().unwrap().tampered = true;
+    let output = user.run(&["install", "--backend", "cpu"]);
+    assert_eq!(code(&output), 5);
+    assert!(talk(&output).contains("sha256"), "{}", talk(&output));
+    let elsewhere = format!("http://localhost:{}", user.github.files.port());
+    let mut state = user.github.state.lock().unwrap();
+    (state.tampered, state.redirect_to) = (false, Some(elsewhere));
+    drop(state);
+    let output = user.run(&["install", "--backend", "cpu"]);
+    assert_eq!(code(&output), 4);
+    assert!(
+        talk(&output).contains("LLAMA_DOCTOR_ALLOW_HOSTS") && !talk(&output).contains("secret"),
+        "{}",
+        talk(&output)
+    );
+    let output =
+        user.command(&["install", "--backend", "cpu"]).env("LLAMA_DOCTOR_ALLOW_HOSTS", "localhost").output().unwrap();
+    assert_eq!(code(&output), 0, "{}", talk(&output));
+    let is_empty = |path: &Path| {
+        fs_err::read_dir(path).is_ok_and(|mut entries| {
+            entries.all(|entry| fs_err::read_dir(entry.unwrap().path()).unwrap().next().is_none())
+        })
+    };
+    assert!(is_empty(&user.home().join("cache/archives")), "the archive of the build stays no longer than needed");
+}
+
+#[test]
+fn a_missing_digest_has_to_be_accepted() {
+    let user = User::new();
+    for asset in user.github.state.lock().unwrap().releases[0]["assets"].as_array_mut().unwrap() {
+        asset["digest"] = Value::Null;
+    }
+    let output = user.run(&["install", "--backend", "cpu"]);
+    assert_eq!(code(&output), 5);
+    assert!(talk(&output).contains("--allow-missing-digest"), "{}", talk(&output));
+    assert!(user.github.files.requests().is_empty());
+    assert_eq!(code(&user.run(&["install", "--backend", "cpu", "--allow-missing-digest"])), 0);
+}
+
+#[test]
+fn archives_on_the_disk_need_no_network() {
+    let user = User::new();
+    let path = user.folder.path().join(cpu_name("b11434"));
+    fs_err::write(&path, cpu_build("b11434")).unwrap();
+    let answer = user.json(&["install", "--offline", "--from", path.to_str().unwrap(), "--json"]);
+    assert_eq!(answer["installed"]["id"], "b11434-cpu");
+    assert!(path.exists() && user.github.web.requests().is_empty());
+    let odd = user.folder.path().join("odd.tar.gz");
+    fs_err::write(&odd, "x").unwrap();
+    assert_eq!(code(&user.run(&["install", "--from", odd.to_str().unwrap()])), 2);
+    assert_eq!(code(&user.run(&["install", "--offline"])), 4);
+    let evil = user.folder.path().join(cpu_name("b11435"));
+    fs_err::write(&evil, Tar::default().file("../../evil", "x").gz()).unwrap();
+    assert_eq!(code(&user.run(&["install", "--from", evil.to_str().unwrap()])), 5);
+    let builds: Vec<_> =
+        fs_err::read_dir(user.home().join("builds")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(builds, ["b11434-cpu"]);
+}
+
+#[test]
+fn every_recorded_release_is_understood() {
+    for recorded in [
+        TODAY,
+        AUGUST,
+        include_str!("releases/b6123.json"),
+        include_str!("releases/b4297.json"),
+        include_str!("releases/b2356.json"),
+    ] {
+        let release: Value = serde_json::from_str(recorded).unwrap();
+        for asset in release["assets"].as_array().unwrap() {
+            let name = asset["name"].as_str().unwrap();
+            let is_other = ["-ui.", "xcframework", "s390x", "snapdragon"].iter().any(|word| name.contains(word));
+            let read = llama_doctor::manifest::releases::AssetName::parse(name);
+            assert!(read.is_some() || is_other, "{name}");
+        }
+    }
+}
