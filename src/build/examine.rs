@@ -56,7 +56,7 @@ pub fn examine(path: &Path, machinery: &Machinery<'_>) -> Result<Build, BuildErr
     if is_program(&name)
         && let Some(folder) = path.parent()
     {
-        return examine_folder(folder, path, machinery);
+        return Ok(examine_program(path, folder, image, machinery));
     }
     let member = Member { path: path.to_owned(), image };
     if backends_in(&member).is_empty() && !is_of_llama(&name) {
@@ -67,19 +67,41 @@ pub fn examine(path: &Path, machinery: &Machinery<'_>) -> Result<Build, BuildErr
 
 fn examine_folder(folder: &Path, shown: &Path, machinery: &Machinery<'_>) -> Result<Build, BuildError> {
     let (mut members, mut problems) = (Vec::new(), Vec::new());
-    for path in candidates(folder) {
-        match binary::read_file(&path, Depth::Everything) {
-            Ok(image) => members.push(Member { path, image }),
-            Err(BinaryError::NotABinary) if !is_library_name(&file_name(&path)) => {}
-            Err(error) => problems.push(format!("{} is {error}", path.display())),
-        }
-    }
+    read_members(candidates(folder, DEEPEST_FOLDER), &mut members, &mut problems);
     if members.is_empty() && problems.is_empty() {
         return Err(BuildError::NotABuild { path: folder.to_owned() });
     }
     // Where the libraries are is the build: `package/bins/linux-x64-cuda`, `build/bin`.
     let home = main_folder(&members).unwrap_or_else(|| folder.to_owned());
     Ok(assemble(shown, &home, &members, problems, machinery))
+}
+
+/// A program and what it is linked with, wherever that lies: `bin` beside `lib` is one build too.
+fn examine_program(path: &Path, folder: &Path, image: Image, machinery: &Machinery<'_>) -> Build {
+    let program = Loaded { path: path.to_owned(), image };
+    let mut folders = BTreeSet::from([folder.to_owned()]);
+    if program.image.format == Format::Elf {
+        let linked = Loader::new(machinery.host).resolve(&program, &[]);
+        let linked = linked.into_iter().filter(|dependency| is_of_llama(&dependency.name));
+        let real = linked.filter_map(|dependency| fs_err::canonicalize(dependency.path?).ok());
+        folders.extend(real.filter_map(|path| Some(path.parent()?.to_owned())));
+    }
+    let (mut members, mut problems) = (Vec::new(), Vec::new());
+    for folder in &folders {
+        read_members(candidates(folder, 0), &mut members, &mut problems);
+    }
+    let home = main_folder(&members).unwrap_or_else(|| folder.to_owned());
+    assemble(path, &home, &members, problems, machinery)
+}
+
+fn read_members(paths: BTreeSet<PathBuf>, members: &mut Vec<Member>, problems: &mut Vec<String>) {
+    for path in paths {
+        match binary::read_file(&path, Depth::Everything) {
+            Ok(image) => members.push(Member { path, image }),
+            Err(BinaryError::NotABinary) if !is_library_name(&file_name(&path)) => {}
+            Err(error) => problems.push(format!("{} is {error}", path.display())),
+        }
+    }
 }
 
 /// Puts a build together from its files. `shown` is what was asked for, `home` the folder of its libraries.
@@ -335,7 +357,7 @@ fn pretty(backend: &str) -> String {
 }
 
 /// The files in `folder` that may belong to a llama.cpp build: real files, each once, sorted.
-fn candidates(folder: &Path) -> BTreeSet<PathBuf> {
+fn candidates(folder: &Path, deepest: usize) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let (mut waiting, mut seen) = (vec![(folder.to_owned(), 0)], 0);
     while let Some((folder, depth)) = waiting.pop() {
@@ -349,7 +371,7 @@ fn candidates(folder: &Path) -> BTreeSet<PathBuf> {
             let Ok(kind) = entry.file_type() else { continue };
             let name = entry.file_name().to_string_lossy().into_owned();
             if kind.is_dir() {
-                if depth < DEEPEST_FOLDER && !name.starts_with('.') {
+                if depth < deepest && !name.starts_with('.') {
                     waiting.push((entry.path(), depth + 1));
                 }
             } else if is_candidate(&name)

@@ -3,8 +3,11 @@
 pub mod archive;
 pub mod classify;
 pub mod cuda_libraries;
+pub mod discover;
 pub mod examine;
+mod places;
 pub mod prove;
+pub mod survey;
 pub mod verdict;
 pub mod version;
 

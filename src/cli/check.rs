@@ -6,6 +6,9 @@ use clap::Args;
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct CheckArguments {
+    /// Look at this llama.cpp build only, instead of searching for builds; repeatable
+    #[arg(long, value_name = "PATH")]
+    pub build: Vec<PathBuf>,
     /// Record the machine in this file, without names of users and hosts, for `--facts`
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! `check`: gather the facts, let the checks judge them, report.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::Program;
@@ -16,7 +17,7 @@ pub(super) fn run(program: &Program, arguments: &CheckArguments) -> Result<ExitC
         return Ok(ExitCode::SUCCESS);
     }
     let selection = Selection::new(&arguments.only, &arguments.skip)?;
-    let facts = machine(program)?;
+    let facts = machine(program, &arguments.build)?;
     if let Some(path) = &arguments.save {
         facts.save(path)?;
         program.printer.note(&format!("recorded this machine in `{}`", path.display()));
@@ -28,11 +29,14 @@ pub(super) fn run(program: &Program, arguments: &CheckArguments) -> Result<ExitC
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-/// The machine, with the GPUs of `--gpu` in the place of its own.
-fn machine(program: &Program) -> Result<Facts, Failure> {
+/// The machine and its builds, with the GPUs of `--gpu` in the place of its own. A recorded machine has its builds recorded.
+fn machine(program: &Program, builds: &[PathBuf]) -> Result<Facts, Failure> {
     let mut facts = program.facts()?;
     if !program.global.gpu.is_empty() {
         facts.gpus = program.gpus()?;
+    }
+    if program.global.facts.is_none() || !builds.is_empty() {
+        crate::build::survey::survey(&mut facts, &program.host, &program.home()?, builds)?;
     }
     Ok(facts)
 }

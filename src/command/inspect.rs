@@ -3,11 +3,11 @@
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crate::binary::{self, BinaryError, Depth};
 use crate::build::archive;
 use crate::build::examine::{self, BuildError, Machinery};
+use crate::build::survey::PROBE_DEADLINE;
 use crate::build::verdict::Driver;
 use crate::cli::inspect::Inspect;
 use crate::command::Program;
@@ -15,9 +15,6 @@ use crate::failure::Failure;
 use crate::host::facts::Facts;
 use crate::manifest::libraries::libraries;
 use crate::report::inspect::{CudaLibraryFile, Gguf, Inspection, Kind, human};
-
-/// The first CUDA call on Windows may take a minute, while every DLL is scanned.
-const PROBE_DEADLINE: Duration = Duration::from_secs(90);
 
 pub(super) fn run(program: &Program, arguments: &Inspect) -> Result<ExitCode, Failure> {
     let path = Path::new(&arguments.what);

@@ -66,6 +66,10 @@ pub const LLAMA_ARG: Variable =
     Variable { name: "LLAMA_ARG_*", meaning: "llama-server's own settings: reported where they would change a plan" };
 pub const LD_LIBRARY_PATH: Variable =
     Variable { name: "LD_LIBRARY_PATH", meaning: "where Linux's loader looks for libraries (read, never changed)" };
+pub const VIRTUAL_ENV: Variable =
+    Variable { name: "VIRTUAL_ENV", meaning: "the Python environment in use, searched for llama.cpp and CUDA" };
+pub const CONDA_PREFIX: Variable =
+    Variable { name: "CONDA_PREFIX", meaning: "the conda environment in use, searched likewise" };
 pub const PATH: Variable =
     Variable { name: "PATH", meaning: "where programs, and on Windows libraries, are looked for" };
 pub const SYSTEM_ROOT: Variable = Variable { name: "SystemRoot", meaning: "Windows' own folder" };
@@ -105,6 +109,8 @@ pub const ALL: &[Variable] = &[
     CUDA_VISIBLE_DEVICES,
     CUDA_DEVICE_ORDER,
     LD_LIBRARY_PATH,
+    VIRTUAL_ENV,
+    CONDA_PREFIX,
     PATH,
     SYSTEM_ROOT,
     NO_COLOR,
