@@ -137,6 +137,8 @@ impl Found<'_> {
             (Origin::System, Role::Driver | Role::Nvml | Role::Jit) => Origin::Driver,
             (origin, _) => origin,
         };
+        // `libcuda.so` leads to a file that calls itself `libcuda.so.1`.
+        let major = major.or_else(|| libraries().role_of(image.name.as_deref()?)?.1);
         let library = CudaLibrary {
             role,
             name: image.name.unwrap_or(name),
