@@ -63,6 +63,8 @@ pub enum Color {
 
 /// The name of the hidden subcommand that the prober starts itself with.
 pub const PROBE_CHILD: &str = "probe-child";
+/// The name of the hidden subcommand that asks the CUDA driver.
+pub const DRIVER_CHILD: &str = "driver-child";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -87,4 +89,7 @@ pub enum Command {
     /// Load a build and tell what happens; started by this program itself
     #[command(name = PROBE_CHILD, hide = true)]
     ProbeChild,
+    /// Ask the CUDA driver and tell what happens; started by this program itself
+    #[command(name = DRIVER_CHILD, hide = true)]
+    DriverChild,
 }

@@ -66,8 +66,17 @@ impl<'a> Context<'a> {
         let in_registry = self.windows().and_then(|windows| windows.display_adapters.value()).is_some_and(|adapters| {
             adapters.iter().any(|adapter| adapter.pci.is_some_and(|id| id.vendor == PCI_VENDOR_NVIDIA))
         });
-        let answered = self.facts.driver.nvml.value().is_some() && !self.facts.driver.unreadable.is_empty();
-        !self.facts.gpus.is_empty() || !self.pci_gpus().is_empty() || in_registry || answered
+        // A driver that refuses is there for a card. Only "not loaded" (9) is also said where a card was taken out.
+        let bus_is_empty = self.facts.pci.value().is_some_and(Vec::is_empty) && self.container().is_none();
+        let refused = self.facts.driver.nvml_code.is_some_and(|code| code != 9 || !bus_is_empty);
+        let unreadable = !self.facts.driver.unreadable.is_empty();
+        let shown_by_wsl = self.facts.wsl.as_ref().is_some_and(|wsl| wsl.dxg && wsl.driver_libraries);
+        !self.facts.gpus.is_empty()
+            || !self.pci_gpus().is_empty()
+            || in_registry
+            || refused
+            || unreadable
+            || shown_by_wsl
     }
 
     /// The generations of the cards, from PCI device numbers, or from what the driver says.

@@ -23,12 +23,16 @@ impl Check for GpuPresent {
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         if context.card_seen() {
             let names: Vec<&str> = context.facts.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
-            let count = names.len().max(context.pci_gpus().len());
-            return vec![self.pass(if names.is_empty() { format!("{count} on the PCI bus") } else { names.join(", ") })];
+            let count = context.pci_gpus().len();
+            let unnamed = if count == 0 { "a card without an answer".to_owned() } else { format!("{count} on the PCI bus") };
+            return vec![self.pass(if names.is_empty() { unnamed } else { names.join(", ") })];
         }
         let mut finding = self.warn("No NVIDIA GPU is in this machine: llama.cpp will use the processor");
         if let Some(reason) = context.facts.pci.why_unknown() {
             finding = finding.seen(format!("The PCI bus could not be read: {reason}"), "/sys/bus/pci/devices");
+        }
+        if context.facts.driver.nvml_code == Some(9) {
+            finding = finding.seen("The driver's libraries are installed, and its kernel module is not loaded", "NVML 9");
         }
         if context.facts.wsl.is_some() {
             finding = finding.seen("WSL shows no card of Windows either", "/dev/dxg");

@@ -95,6 +95,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         None => check::run(&program, &CheckArguments::default()),
         Some(Command::Check(arguments)) => check::run(&program, &arguments),
         Some(Command::Inspect(arguments)) => inspect::run(&program, &arguments),
+        Some(Command::DriverChild) => Ok(crate::host::driver_api::run_child()),
         Some(Command::ProbeChild) => Ok(crate::probe::run_child()),
     }
 }

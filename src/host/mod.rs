@@ -4,6 +4,7 @@ pub mod console;
 pub mod cuda_code;
 mod cuda_order;
 pub mod disk;
+pub mod driver_api;
 pub mod environment;
 pub mod facts;
 pub mod file_names;

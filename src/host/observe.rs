@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::facts::{DiskPurpose, Fact, Facts, Origin, SCHEMA};
-use super::{Host, cuda_order, environment, models, nvml, platform, variables};
+use super::facts::{DiskPurpose, Fact, Facts, Origin, SCHEMA, UserDriver};
+use super::{Host, cuda_order, driver_api, environment, models, nvml, platform, variables};
 
 /// The facts of `host`. `store` is the folder of our builds and downloads, whether or not it exists yet.
 pub fn observe(host: &Host, store: &Path) -> Facts {
@@ -11,9 +11,19 @@ pub fn observe(host: &Host, store: &Path) -> Facts {
     std::thread::scope(|scope| {
         let driver = scope.spawn(|| nvml::observe(host));
         let files = scope.spawn(|| (models::models(&folders), models::partial_downloads(&folders, store)));
-        let mut facts = without_waiting(host, store);
+        let user_driver = platform::user_driver(host);
+        let library = user_driver.libcuda.value().cloned();
+        let api = scope.spawn(move || match library {
+            Some(library) if matches!(host, Host::Live) => driver_api::observe(&library),
+            Some(_) => Fact::default(),
+            None => Fact::unknown("the driver's CUDA library was not found"),
+        });
+        let mut facts = without_waiting(host, store, user_driver);
         if let Some(folder) = folders.first() {
             facts.disks.push(platform::disk(host, DiskPurpose::Models, folder));
+        }
+        if let Ok(driver_api) = api.join() {
+            facts.driver_api = driver_api;
         }
         if let Ok((models, partial_downloads)) = files.join() {
             facts.models = models;
@@ -29,8 +39,7 @@ pub fn observe(host: &Host, store: &Path) -> Facts {
     })
 }
 
-fn without_waiting(host: &Host, store: &Path) -> Facts {
-    let user_driver = platform::user_driver(host);
+fn without_waiting(host: &Host, store: &Path, user_driver: UserDriver) -> Facts {
     let libraries: Vec<_> =
         user_driver.libcuda.value().into_iter().chain(&user_driver.other_libcuda).cloned().collect();
     Facts {

@@ -4,7 +4,7 @@
 
 mod child;
 mod parent;
-mod programs;
+pub(crate) mod programs;
 mod request;
 
 use std::path::PathBuf;

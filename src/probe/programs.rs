@@ -11,15 +11,15 @@ const POLL: Duration = Duration::from_millis(10);
 const SECRETS: [&str; 4] = ["HF_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "MODELSCOPE_API_TOKEN"];
 
 #[derive(Debug)]
-pub(super) struct Finished {
+pub(crate) struct Finished {
     /// None: it was stopped at the limit.
-    pub(super) status: Option<ExitStatus>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs `command` with `input` on its stdin until it ends or `limit` is over; then it is killed.
-pub(super) fn run(command: &mut Command, input: &[u8], limit: Duration) -> std::io::Result<Finished> {
+pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> std::io::Result<Finished> {
     for secret in SECRETS {
         command.env_remove(secret);
     }
@@ -79,7 +79,7 @@ fn collected(receive: Collecting) -> String {
 }
 
 /// `signal 11 (segmentation fault)`, `exit code 0xC0000135 (a DLL is missing)`; none for a good end.
-pub(super) fn bad_end(status: ExitStatus) -> Option<String> {
+pub(crate) fn bad_end(status: ExitStatus) -> Option<String> {
     if status.success() {
         return None;
     }
