@@ -8,6 +8,7 @@ pub mod fit;
 pub mod inspect;
 pub mod install;
 pub mod launch;
+pub mod models;
 pub mod pull;
 pub mod words;
 
@@ -72,6 +73,8 @@ pub enum Command {
     Check(check::CheckArguments),
     /// Write the scripts that start a plan, and with --run start it
     Launch(launch::LaunchCommand),
+    /// List, verify and remove the models on this machine
+    Models(models::ModelsArguments),
     /// Download a model, safely, into the cache that other tools share
     Pull(pull::PullArguments),
     /// Install the official llama.cpp build that runs here

@@ -328,6 +328,17 @@ impl From<crate::model::receipts::ReceiptsError> for Failure {
     }
 }
 
+impl From<crate::model::remove::RemoveError> for Failure {
+    fn from(error: crate::model::remove::RemoveError) -> Self {
+        use crate::model::remove::RemoveError as E;
+        let hint = match &error {
+            E::Unknown(_) => "`llama-doctor models` lists them; name one as it is listed there",
+            E::NotOurs { .. } => "remove it with the program that brought it",
+        };
+        Self::usage(error).hinted(hint)
+    }
+}
+
 impl From<crate::model::pull::PullError> for Failure {
     fn from(error: crate::model::pull::PullError) -> Self {
         use crate::model::pull::PullError as E;

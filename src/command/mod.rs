@@ -7,6 +7,7 @@ mod inspect;
 mod install;
 mod launch;
 mod man;
+mod models;
 pub mod pull;
 
 use std::path::PathBuf;
@@ -88,6 +89,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Some(Command::Completions(arguments)) => Ok(completions::run(&program, &arguments)),
         Some(Command::Launch(arguments)) => launch::run(&program, &arguments),
+        Some(Command::Models(arguments)) => models::run(&program, &arguments),
         Some(Command::Pull(arguments)) => pull::run(&program, &arguments),
         Some(Command::Install(arguments)) => install::run(&program, &arguments),
         Some(Command::Builds(arguments)) => builds::run(&program, &arguments),

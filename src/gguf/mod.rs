@@ -3,6 +3,7 @@
 mod bytes;
 mod error;
 mod extent;
+mod file_type;
 mod header;
 mod model;
 mod tensor_type;

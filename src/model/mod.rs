@@ -1,9 +1,11 @@
 //! Models: what a name means, where its files are, and which are on this machine.
 
+pub mod discover;
 pub mod hash;
 pub mod name;
 pub mod pull;
 pub mod receipts;
+pub mod remove;
 pub mod repository;
 mod resolve;
 pub mod selection;

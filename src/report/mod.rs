@@ -5,6 +5,7 @@ pub mod check;
 pub mod inspect;
 pub mod install;
 pub mod launch;
+pub mod models;
 pub mod printer;
 pub mod progress;
 pub mod pull;

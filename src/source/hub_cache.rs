@@ -36,6 +36,23 @@ pub struct HubCache {
 impl HubCache {
     /// Where llama.cpp looks (b11434 `common/hf-cache.cpp:30-60`); the Python hub agrees but for `LLAMA_CACHE`.
     pub fn locate(host: &Host) -> Result<Self, HubCacheError> {
+        Self::candidates(host).into_iter().next().ok_or(HubCacheError::NoHome)
+    }
+
+    /// Every cache that one of the programs here may have filled.
+    pub fn all(host: &Host) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for cache in Self::candidates(host) {
+            let real = fs_err::canonicalize(&cache.root).ok();
+            let is_known = all.iter().any(|known| fs_err::canonicalize(&known.root).ok() == real);
+            if real.is_some() && !is_known {
+                all.push(cache);
+            }
+        }
+        all
+    }
+
+    fn candidates(host: &Host) -> Vec<Self> {
         let folder = |name: &str| host.variable(name).map(|path| expand_home(host, path.into()));
         let candidates = [
             folder(environment::LLAMA_CACHE.name),
@@ -45,7 +62,7 @@ impl HubCache {
             folder(environment::XDG_CACHE_HOME.name).map(|cache| cache.join("huggingface").join("hub")),
             host.home().map(|home| home.join(".cache").join("huggingface").join("hub")),
         ];
-        candidates.into_iter().flatten().next().map(Self::at).ok_or(HubCacheError::NoHome)
+        candidates.into_iter().flatten().map(Self::at).collect()
     }
 
     pub fn at(root: impl Into<PathBuf>) -> Self {
