@@ -71,6 +71,8 @@ pub const DRIVER_CHILD: &str = "driver-child";
 pub enum Command {
     /// Diagnose this machine (the default)
     Check(check::CheckArguments),
+    /// Find the largest context and the KV cache types that fit
+    Fit(fit::FitCommand),
     /// Write the scripts that start a plan, and with --run start it
     Launch(launch::LaunchCommand),
     /// List, verify and remove the models on this machine

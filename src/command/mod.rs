@@ -3,6 +3,7 @@
 mod builds;
 mod check;
 mod completions;
+pub mod fit;
 mod inspect;
 mod install;
 mod launch;
@@ -88,6 +89,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let program = Program::new(cli.global);
     match cli.command {
         Some(Command::Completions(arguments)) => Ok(completions::run(&program, &arguments)),
+        Some(Command::Fit(arguments)) => fit::run(&program, &arguments),
         Some(Command::Launch(arguments)) => launch::run(&program, &arguments),
         Some(Command::Models(arguments)) => models::run(&program, &arguments),
         Some(Command::Pull(arguments)) => pull::run(&program, &arguments),

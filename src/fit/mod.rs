@@ -2,15 +2,22 @@
 
 pub mod architecture;
 pub mod build;
+pub mod choice;
 mod context;
 mod error;
 mod graph;
 mod memory;
 pub mod model;
+pub mod need;
+pub mod overhead;
 mod placement;
 pub mod plan;
+pub mod planner;
 mod predict;
+mod remedy;
+pub mod search;
 pub mod settings;
+pub mod speed;
 
 pub use build::Build;
 pub use error::FitError;

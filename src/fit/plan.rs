@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::overhead::OverheadPart;
 use super::settings::CacheType;
-use crate::units::{Bytes, ComputeCapability};
+use crate::units::{BuildTag, Bytes, ComputeCapability};
 
 pub const SCHEMA: &str = "llama-doctor/fit/1";
 
@@ -18,6 +19,26 @@ pub struct Plan {
     pub options: Vec<PlanOption>,
     /// Index into `options`; absent when nothing fits.
     pub recommended: Option<usize>,
+    /// Why that one.
+    #[serde(default)]
+    pub reason: String,
+    /// The llama.cpp build whose allocations are predicted.
+    #[serde(default)]
+    pub build: Option<BuildTag>,
+    /// What would fit, when nothing does: cheapest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<PlanRemedy>,
+}
+
+/// A change that makes the plan fit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanRemedy {
+    /// `Keep the experts of 12 layers in host memory`
+    pub what: String,
+    /// What to add to the command line.
+    pub arguments: Vec<String>,
+    /// What is left on the tightest GPU then.
+    pub headroom_bytes: Bytes,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,8 +104,20 @@ pub struct PlanServer {
     pub kv_bytes: Bytes,
     /// KV bytes that one more token of context costs.
     pub bytes_per_token: Bytes,
-    /// An estimate, not a promise.
+    /// An estimate, not a promise; 0 where a card's bandwidth is not known.
     pub tokens_per_second: f64,
+    /// The same for a prompt.
+    #[serde(default)]
+    pub prompt_tokens_per_second: f64,
+    /// What the truth usually lies between, as factors of both estimates.
+    #[serde(default)]
+    pub speed_band: [f64; 2],
+    /// What VRAM would hold where the training context limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vram_context: Option<u32>,
+    /// What the overhead is made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overhead: Vec<OverheadPart>,
     /// llama-server's arguments, ready for a process: no shell quoting.
     pub arguments: Vec<String>,
 }

@@ -1,6 +1,7 @@
 //! The typed view of `manifests/`: facts of the field as data, each row with its source, embedded and parsed once.
 
 pub mod cuda;
+pub mod estimates;
 pub mod generations;
 pub mod gpus;
 pub mod libraries;

@@ -2,6 +2,7 @@
 
 pub mod builds;
 pub mod check;
+pub mod fit;
 pub mod inspect;
 pub mod install;
 pub mod launch;

@@ -1,0 +1,308 @@
+//! `fit`: the models' headers and the GPUs, gathered; the plan, decided; the table or the JSON, handed to `report`.
+
+use std::process::ExitCode;
+
+use crate::cli::fit::{
+    Contexts, CpuMoeLayers, FitArguments, FitCommand, Preference as PreferenceArgument, Slots, SpeculationArgument,
+};
+use crate::command::Program;
+use crate::failure::Failure;
+use crate::fit::choice::{DEFAULT_KERNELS, Preference};
+use crate::fit::need::{Draft, Server};
+use crate::fit::plan::{Plan, PlanModel};
+use crate::fit::planner::{PlanGpu, PlannedModel, Question};
+use crate::fit::search::Wish;
+use crate::fit::settings::{Device, GpuLayers, Settings, SplitMode};
+use crate::fit::{Build, Memory, Model, overhead};
+use crate::gguf;
+use crate::host::facts::Gpu;
+use crate::manifest::gpus::{self, DEFAULT_RESERVE};
+use crate::model::ResolvedModel;
+use crate::report;
+use crate::units::{BuildTag, Bytes};
+
+pub(super) fn run(program: &Program, command: &FitCommand) -> Result<ExitCode, Failure> {
+    let plan = plan(program, &command.fit, &command.models)?;
+    report::fit::print(program.printer, &plan, &command.models)?;
+    Ok(if plan.recommended.is_some() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The plan for `models` as the flags want it; `launch`, `setup` and `bench` start here too.
+/// A plan in which nothing fits is an answer, not a failure: its `recommended` is none.
+pub fn plan(program: &Program, arguments: &FitArguments, models: &[String]) -> Result<Plan, Failure> {
+    let resolved: Vec<ResolvedModel> =
+        models.iter().map(|model| crate::model::resolve(program, model)).collect::<Result<_, _>>()?;
+    for note in resolved.iter().flat_map(|model| &model.notes) {
+        program.printer.note(note);
+    }
+    plan_of(program, arguments, &resolved)
+}
+
+/// As [`plan`], of models whose headers are at hand.
+pub fn plan_of(program: &Program, arguments: &FitArguments, resolved: &[ResolvedModel]) -> Result<Plan, Failure> {
+    let gpus = plan_gpus(program, arguments)?;
+    let shapes: Vec<Model> =
+        resolved.iter().map(|model| shape(&model.model, arguments)).collect::<Result<_, Failure>>()?;
+    let draft = arguments.model_draft.as_ref().map(|name| crate::model::resolve(program, name)).transpose()?;
+    let draft_shape = draft.as_ref().map(|draft| Model::new(&draft.model)).transpose()?;
+    let projector = arguments.mmproj.as_ref().map(|path| gguf::Model::open(path)).transpose()?;
+    let build_tag = arguments.for_build;
+    let mut planned = Vec::with_capacity(resolved.len());
+    for (index, (model, shape)) in resolved.iter().zip(&shapes).enumerate() {
+        let settings = settings(arguments, shape, &gpus, resolved.len())?;
+        let is_first = index == 0;
+        let draft_server = draft_shape.as_ref().filter(|_| is_first).map(|model| Draft {
+            model,
+            cache_type_k: arguments.cache_type_k_draft.unwrap_or(crate::fit::settings::CacheType::F16),
+            cache_type_v: arguments.cache_type_v_draft.unwrap_or(crate::fit::settings::CacheType::F16),
+            gpu_layers: arguments.gpu_layers_draft.unwrap_or(GpuLayers::All),
+        });
+        let wish = Wish {
+            context: context(arguments.ctx_size.as_ref(), index, resolved.len())?,
+            min_context: min_context(arguments, shape),
+            weight: weight(arguments, index, resolved.len())?,
+            choose_layers: arguments.gpu_layers == Some(GpuLayers::Auto),
+            choose_cpu_moe: arguments.n_cpu_moe == Some(CpuMoeLayers::Auto),
+            server: Server {
+                model: shape,
+                settings,
+                draft: draft_server,
+                projector: projector.as_ref().filter(|_| is_first).map(projector_memory),
+            },
+        };
+        planned.push(PlannedModel {
+            shown: shown(model, shape),
+            wish,
+            location: location(model)?,
+            mmproj: arguments.mmproj.as_ref().filter(|_| is_first).map(|path| path.display().to_string()),
+            draft: draft.as_ref().filter(|_| is_first).map(location).transpose()?,
+            more_arguments: if is_first { speculation_arguments(arguments) } else { Vec::new() },
+        });
+    }
+    let question = Question {
+        models: planned,
+        gpus,
+        build: build_tag.map_or(Build::NEWEST, Build::of),
+        build_tag: Some(build_tag.unwrap_or(NEWEST_TAG)),
+        cache_type_k: arguments.cache_type_k,
+        cache_type_v: arguments.cache_type_v,
+        kernels: DEFAULT_KERNELS.to_owned(),
+        preference: preference(arguments.prefer),
+    };
+    Ok(question.answer()?)
+}
+
+/// The build behind [`Build::NEWEST`].
+const NEWEST_TAG: BuildTag = BuildTag::Nightly(11434);
+
+fn shape(model: &gguf::Model, arguments: &FitArguments) -> Result<Model, Failure> {
+    match &arguments.assume {
+        None => Ok(Model::new(model)?),
+        Some(assumed) => Ok(Model::assuming(model, assumed)?),
+    }
+}
+
+fn plan_gpus(program: &Program, arguments: &FitArguments) -> Result<Vec<PlanGpu>, Failure> {
+    let found: Vec<Gpu> = program.gpus()?.into_iter().filter(|gpu| gpu.visible).collect();
+    if found.is_empty() {
+        return Err(Failure::environment("no NVIDIA GPU is usable here")
+            .hinted("plan for a card you do not have at hand with `--gpu rtx-3090`")
+            .hinted("`llama-doctor check` says why none was found"));
+    }
+    found.into_iter().map(|gpu| plan_gpu(gpu, arguments.reserve.unwrap_or(DEFAULT_RESERVE))).collect()
+}
+
+fn plan_gpu(gpu: Gpu, reserve: Bytes) -> Result<PlanGpu, Failure> {
+    let card = gpus::by_nvml_name(&gpu.name, gpu.total);
+    let compute_capability = gpu.compute_capability.or(card.map(|card| card.compute_capability)).ok_or_else(|| {
+        Failure::environment(format!("the compute capability of {} ({}) is not known", gpu.id, gpu.name))
+            .hinted("describe it: `--gpu NAME:TOTAL:CAPABILITY:FREE`")
+    })?;
+    let by_card = card.map(|card| (card.bandwidth_gb_s * 1e9) as u64);
+    Ok(PlanGpu {
+        bandwidth: gpu.memory_bandwidth.value().copied().or(by_card),
+        // On Windows one process never gets the whole card.
+        kept: if cfg!(windows) { overhead::wddm(gpu.total) } else { 0 },
+        device: Device { id: gpu.id, compute_capability, total: gpu.total, free: gpu.free },
+        name: gpu.name,
+        origin: gpu.origin,
+        reserve,
+    })
+}
+
+/// llama-server's settings, as its own flags make them (b11434 `tools/server/server.cpp:168` for the slots).
+fn settings(arguments: &FitArguments, model: &Model, gpus: &[PlanGpu], servers: usize) -> Result<Settings, Failure> {
+    let default = Settings::default();
+    let (parallel, unified) = match arguments.parallel {
+        None | Some(Slots::Auto) => (default.parallel, true),
+        Some(Slots::Count(count)) => (count, false),
+    };
+    let speculates = arguments.spec_type == Some(SpeculationArgument::DraftMtp);
+    if speculates && model.layers_mtp == 0 {
+        return Err(Failure::usage("this model has no multi-token-prediction layers for `--spec-type draft-mtp`"));
+    }
+    let shares = arguments.tensor_split.as_ref().map(|split| split.0.clone()).unwrap_or_default();
+    // Servers start one after the other: without fixed shares the second would see less free memory and split otherwise.
+    let shares = if shares.is_empty() && servers > 1 && gpus.len() > 1 {
+        gpus.iter().map(|gpu| gpu.device.free.mib().floor() as f32).collect()
+    } else {
+        shares
+    };
+    Ok(Settings {
+        batch: arguments.batch_size.unwrap_or(default.batch),
+        ubatch: arguments.ubatch_size.unwrap_or(default.ubatch),
+        parallel,
+        kv_unified: (unified || arguments.kv_unified) && !arguments.no_kv_unified,
+        flash_attention: arguments.flash_attn.unwrap_or_default(),
+        gpu_layers: arguments.gpu_layers.unwrap_or(GpuLayers::All),
+        cpu_moe_layers: match arguments.n_cpu_moe {
+            Some(CpuMoeLayers::Count(count)) => count,
+            _ if arguments.cpu_moe => model.layers_all,
+            _ => 0,
+        },
+        tensor_overrides: arguments.override_tensor.iter().flat_map(|one| one.0.clone()).collect(),
+        split_mode: arguments.split_mode.unwrap_or(SplitMode::Layer),
+        tensor_split: shares,
+        main_gpu: arguments.main_gpu.unwrap_or(0),
+        swa_full: arguments.swa_full,
+        kv_offload: !arguments.no_kv_offload,
+        op_offload: !arguments.no_op_offload,
+        load_mode: arguments.load_mode.unwrap_or_default(),
+        mtp_draft_tokens: if speculates { arguments.spec_draft_n_max.unwrap_or(DRAFT_TOKENS) } else { 0 },
+        ..default
+    })
+}
+
+/// `--spec-draft-n-max`'s default (llama.cpp b11434 `common/common.h:400`).
+const DRAFT_TOKENS: u32 = 3;
+
+fn speculation_arguments(arguments: &FitArguments) -> Vec<String> {
+    let mut words = Vec::new();
+    if arguments.spec_type == Some(SpeculationArgument::DraftMtp) {
+        words.extend(["--spec-type".to_owned(), "draft-mtp".to_owned()]);
+    }
+    if let Some(count) = arguments.spec_draft_n_max {
+        words.extend(["--spec-draft-n-max".to_owned(), count.to_string()]);
+    }
+    for (flag, kind) in [("-ctkd", arguments.cache_type_k_draft), ("-ctvd", arguments.cache_type_v_draft)] {
+        if let Some(kind) = kind {
+            words.extend([flag.to_owned(), kind.to_string()]);
+        }
+    }
+    words
+}
+
+/// The context asked of one model; 0 and absent mean the largest.
+fn context(asked: Option<&Contexts>, index: usize, models: usize) -> Result<Option<u32>, Failure> {
+    let Some(Contexts(list)) = asked else { return Ok(None) };
+    if list.len() != 1 && list.len() != models {
+        return Err(Failure::usage(format!("-c names {} contexts for {models} models", list.len()))
+            .hinted("give one for all, or one for each; 0 = the largest that fits"));
+    }
+    Ok(list.get(index).or(list.first()).copied().filter(|context| *context > 0))
+}
+
+fn weight(arguments: &FitArguments, index: usize, models: usize) -> Result<f64, Failure> {
+    let Some(weights) = &arguments.weights else { return Ok(1.0) };
+    if weights.0.len() != models || weights.0.iter().any(|weight| *weight <= 0.0) {
+        return Err(Failure::usage(format!("--weights needs {models} numbers above zero, one for each model")));
+    }
+    let least = weights.0.iter().copied().fold(f32::MAX, f32::min);
+    Ok(f64::from(weights.0[index] / least))
+}
+
+/// What offloading to host memory is worth when it is ours to choose, tokens.
+const OFFLOADED_CONTEXT: u32 = 16_384;
+
+fn min_context(arguments: &FitArguments, model: &Model) -> u32 {
+    let chooses = arguments.gpu_layers == Some(GpuLayers::Auto) || arguments.n_cpu_moe == Some(CpuMoeLayers::Auto);
+    let default = if chooses { OFFLOADED_CONTEXT.min(model.train_context) } else { 0 };
+    arguments.min_ctx.unwrap_or(default)
+}
+
+fn preference(asked: Option<PreferenceArgument>) -> Preference {
+    match asked {
+        None => Preference::Balanced,
+        Some(PreferenceArgument::Context) => Preference::Context,
+        Some(PreferenceArgument::Quality) => Preference::Quality,
+        Some(PreferenceArgument::Speed) => Preference::Speed,
+    }
+}
+
+/// The path for `-m`: of a model that is not here yet, its file's name.
+fn location(model: &ResolvedModel) -> Result<String, Failure> {
+    let file_name = model.model.shards.first().map(|shard| shard.name.clone()).unwrap_or_default();
+    let Some(path) = model.path() else { return Ok(file_name) };
+    let path = std::path::absolute(path)?;
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Failure::usage(format!("{} is not Unicode: llama-server cannot be given it", path.display())))
+}
+
+fn shown(resolved: &ResolvedModel, shape: &Model) -> PlanModel {
+    let model = &resolved.model;
+    let name = model.metadata.get("general.name").and_then(gguf::Value::as_text).map(str::to_owned);
+    PlanModel {
+        source: resolved.source.clone(),
+        name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| resolved.short_name()),
+        architecture: model.architecture().unwrap_or_default().to_owned(),
+        quantization: quantization(resolved),
+        parameters: model.parameters(),
+        file_bytes: Bytes(model.file_bytes()),
+        layers: shape.layers(),
+        train_context: shape.train_context,
+    }
+}
+
+/// As the metadata says it (llama.cpp b11434 `include/llama.h`, `llama_ftype`), else as the file's name does.
+fn quantization(resolved: &ResolvedModel) -> String {
+    let number = resolved.model.metadata.get("general.file_type").and_then(gguf::Value::as_u32);
+    if let Some((_, name)) = FILE_TYPES.iter().find(|(id, _)| Some(*id) == number) {
+        return (*name).to_owned();
+    }
+    let file = resolved.model.shards.first().map(|shard| shard.name.as_str()).unwrap_or_default();
+    let tag = crate::source::quantization::GgufName::parse(file).and_then(|name| name.tag);
+    tag.unwrap_or_else(|| "unknown".to_owned())
+}
+
+const FILE_TYPES: [(u32, &str); 34] = [
+    (0, "F32"),
+    (1, "F16"),
+    (2, "Q4_0"),
+    (3, "Q4_1"),
+    (7, "Q8_0"),
+    (8, "Q5_0"),
+    (9, "Q5_1"),
+    (10, "Q2_K"),
+    (11, "Q3_K_S"),
+    (12, "Q3_K_M"),
+    (13, "Q3_K_L"),
+    (14, "Q4_K_S"),
+    (15, "Q4_K_M"),
+    (16, "Q5_K_S"),
+    (17, "Q5_K_M"),
+    (18, "Q6_K"),
+    (19, "IQ2_XXS"),
+    (20, "IQ2_XS"),
+    (21, "Q2_K_S"),
+    (22, "IQ3_XS"),
+    (23, "IQ3_XXS"),
+    (24, "IQ1_S"),
+    (25, "IQ4_NL"),
+    (26, "IQ3_S"),
+    (27, "IQ3_M"),
+    (28, "IQ2_S"),
+    (29, "IQ2_M"),
+    (30, "IQ4_XS"),
+    (31, "IQ1_M"),
+    (32, "BF16"),
+    (36, "TQ1_0"),
+    (37, "TQ2_0"),
+    (38, "MXFP4"),
+    (39, "NVFP4"),
+];
+
+/// A projector's weights are its file's; its compute buffer is an estimate: half of the weights, 256 MiB at least.
+fn projector_memory(model: &gguf::Model) -> Memory {
+    let weights: u64 = model.tensors.iter().map(|tensor| tensor.bytes.next_multiple_of(128)).sum();
+    Memory { model: weights, context: 0, compute: (weights / 2).max(Bytes::from_mib(256).0) }
+}

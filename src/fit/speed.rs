@@ -1,0 +1,95 @@
+//! Tokens a second, estimated from the bytes that one token reads and the bandwidths that read them. An estimate, never a promise.
+
+use super::Prediction;
+use super::graph::tensor::Place;
+use super::model::{Class, Model};
+use super::placement::Placement;
+use super::settings::{Device, Settings};
+use crate::manifest::estimates;
+use crate::units::ComputeCapability;
+
+/// Tokens a second, with what the truth usually lies between.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed {
+    pub decode: f64,
+    pub prompt: f64,
+    /// Factors around both figures.
+    pub band: (f64, f64),
+}
+
+/// What the public figures that the table was made from lie between.
+const BAND: (f64, f64) = (0.6, 1.4);
+/// How full the cache is taken to be, tokens: a chat of some length.
+const TYPICAL_DEPTH: u64 = 4096;
+
+/// What one device reads a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reader {
+    pub capability: ComputeCapability,
+    /// Peak bytes a second, where known.
+    pub bandwidth: Option<u64>,
+}
+
+/// `None` where a device that is used has no known bandwidth.
+pub fn estimate(
+    model: &Model,
+    settings: &Settings,
+    devices: &[Device],
+    readers: &[Reader],
+    prediction: &Prediction,
+) -> Option<Speed> {
+    let placement = Placement::new(model, settings, devices).ok()?;
+    let tables = estimates::speeds();
+    let read = bytes_read(model, &placement, settings.mtp_draft_tokens > 0);
+    let depth = TYPICAL_DEPTH.min(prediction.context) as f64;
+    let cache = prediction.bytes_per_token as f64 * depth;
+    let all: f64 = read.iter().sum::<f64>().max(1.0);
+    let mut seconds = 0.0;
+    let mut ratio = f64::MAX;
+    for (slot, bytes) in read.iter().enumerate().filter(|(_, bytes)| **bytes > 0.0) {
+        let share = cache * bytes / all;
+        let Some(index) = placement.used.get(slot) else {
+            seconds += (bytes + share) / (tables.host.bandwidth_gb_s * 1e9);
+            continue;
+        };
+        let reader = readers.get(*index as usize)?;
+        let row = estimates::row(&tables.card, reader.capability, |row| row.capability)?;
+        seconds += (bytes + share) / (reader.bandwidth? as f64 * row.efficiency);
+        seconds += f64::from(model.layers()) * row.layer_us * 1e-6 * bytes / all;
+        ratio = ratio.min(row.prompt_ratio);
+    }
+    // A prompt's batch reads every expert, so its speed follows the layers' arithmetic: the ratio holds for dense models only.
+    let used = model.whole("expert_used_count").unwrap_or(0) as f64;
+    let sparse = if used > 0.0 { 0.4 } else { 1.0 };
+    let decode = 1.0 / seconds;
+    let prompt = if ratio < f64::MAX { decode * ratio * sparse } else { decode * 4.0 };
+    Some(Speed { decode, prompt, band: BAND })
+}
+
+/// Bytes of weights that decoding one token reads, by the placement's slots; the last entry is host memory.
+/// Of experts, only as many as are used; of the input table, one row.
+fn bytes_read(model: &Model, placement: &Placement, mtp: bool) -> Vec<f64> {
+    let experts = model.whole("expert_count").unwrap_or(0) as f64;
+    let used = model.whole("expert_used_count").unwrap_or(0) as f64;
+    let host = placement.used.len();
+    let slot = |place| match place {
+        Place::Device(device) => usize::from(device),
+        Place::Host => host,
+    };
+    let mut read = vec![0.0; host + 1];
+    for (weight, place) in model.weights.iter().zip(&placement.weights) {
+        let part = match weight.class {
+            Class::Input => 0.0,
+            Class::Layer(layer) if layer >= model.layers() && !mtp => 0.0,
+            _ if weight.dims[2] > 1 && experts > 0.0 => used / experts,
+            _ => 1.0,
+        };
+        read[slot(*place)] += weight.bytes as f64 * part;
+    }
+    if model.output_is_tied()
+        && let Some(table) = model.weight("token_embd.weight")
+    {
+        read[slot(placement.output)] += table.bytes as f64;
+    }
+    read
+}
