@@ -63,7 +63,7 @@ pub(crate) struct Rules {
     /// Norms stay on their layer's device. llama.cpp's own dry run, on which its `--fit` relies, forgets that in b11434:
     /// then a second GPU needs one more tensor from the first. Planned is the larger figure.
     pub(crate) pins_norms: bool,
-    /// Recurrent states of all sequences are gathered at once, and Mamba 2 projects flat rows.
+    /// Recurrent states of all sequences are gathered at once.
     pub(crate) gathers_all_states: bool,
     /// Delta nets norm by RMS and a scale instead of one op.
     pub(crate) norms_by_scaling: bool,

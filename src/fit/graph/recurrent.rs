@@ -252,15 +252,9 @@ impl Builder<'_> {
         let channels = inner + 2 * groups * state;
         let convolution = self.read_state(inputs, layer, StatePart::R);
         let convolution = self.graph.reshape(convolution, [sizes.convolution - 1, channels, sequences, 1]);
-        let joined = if self.rules.gathers_all_states {
-            let joined = self.multiply(current, layer, "ssm_in");
-            let width = self.graph.ne(joined, 0);
-            self.graph.reshape(joined, [width, tokens, sequences, 1])
-        } else {
-            let width = self.graph.ne(current, 0);
-            let current = self.graph.reshape(current, [width, tokens, sequences, 1]);
-            self.multiply(current, layer, "ssm_in")
-        };
+        let joined = self.multiply(current, layer, "ssm_in");
+        let width = self.graph.ne(joined, 0);
+        let joined = self.graph.reshape(joined, [width, tokens, sequences, 1]);
         let row = *self.graph.get(joined);
         let z = self.graph.view(joined, [head, heads, tokens, sequences], [head * 4, row.nb[1], row.nb[2]], 0);
         let xbc = self.graph.view_3d(joined, [channels, tokens, sequences], [row.nb[1], row.nb[2]], inner * 4);
@@ -317,13 +311,7 @@ impl Builder<'_> {
             y = self.graph.reshape(y, [inner / groups, groups, tokens, sequences]);
             y = self.rms_norm(y, layer, "ssm_norm.weight");
         }
-        if self.rules.gathers_all_states {
-            let y = self.graph.reshape(y, [inner, tokens * sequences, 1, 1]);
-            return self.multiply(y, layer, "ssm_out");
-        }
-        let y = self.graph.reshape(y, [inner, tokens, sequences, 1]);
-        let output = self.multiply(y, layer, "ssm_out");
-        let width = self.graph.ne(output, 0);
-        self.graph.reshape(output, [width, tokens * sequences, 1, 1])
+        let y = self.graph.reshape(y, [inner, tokens * sequences, 1, 1]);
+        self.multiply(y, layer, "ssm_out")
     }
 }
