@@ -1,6 +1,8 @@
 //! ggml's backend scheduler, replayed: which backend computes each tensor, where the graph is cut, and what is copied at each cut
 //! (llama.cpp b11434 `ggml/src/ggml-backend.cpp:1206`).
 
+use std::collections::{HashMap, HashSet};
+
 use super::cuda::{self, CudaDevice};
 use super::fusion;
 use super::tensor::{Graph, Home, Id, MAX_SOURCES, NONE, Op, Place, Tensor};
@@ -57,12 +59,15 @@ struct Scheduler<'a> {
     options: Options,
     assigned: Vec<i8>,
     /// By tensor and backend, the first of `copies` consecutive copies.
-    copies: std::collections::HashMap<(Id, u8), Vec<Id>>,
+    copies: HashMap<(Id, u8), Vec<Id>>,
+    /// Inputs that a node reads, and not through a view.
+    read_inputs: HashSet<Id>,
 }
 
 pub(crate) fn plan(graph: Graph, backends: &[Backend], options: Options) -> Plan {
     let assigned = graph.tensors.iter().map(|tensor| tensor.pinned_backend).collect();
-    let mut scheduler = Scheduler { graph, backends, options, assigned, copies: std::collections::HashMap::new() };
+    let mut scheduler =
+        Scheduler { graph, backends, options, assigned, copies: HashMap::new(), read_inputs: HashSet::new() };
     scheduler.assign_by_residents();
     scheduler.expand_assignments();
     scheduler.assign_the_rest();
@@ -254,6 +259,9 @@ impl Scheduler<'_> {
             }
             for slot in 0..MAX_SOURCES {
                 let source = tensor.sources[slot];
+                if source != NONE && self.options.copies > 1 && self.graph.get(source).is_input {
+                    self.read_inputs.insert(source);
+                }
                 if source == NONE || self.assigned[source as usize] == current || self.reachable(source, current) {
                     continue;
                 }
@@ -295,7 +303,8 @@ impl Scheduler<'_> {
         }
         for at in 0..self.graph.leaves.len() {
             let leaf = self.graph.leaves[at];
-            if !self.graph.get(leaf).is_input || (!self.options.copies_unread_inputs && self.graph.get(leaf).uses == 0)
+            if !self.graph.get(leaf).is_input
+                || (!self.options.copies_unread_inputs && !self.read_inputs.contains(&leaf))
             {
                 continue;
             }
