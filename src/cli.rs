@@ -1,6 +1,7 @@
 //! What can be typed: clap types only. Each subcommand's own arguments lie in `cli/`, one file per subcommand.
 
 pub mod after_help;
+pub mod bench;
 pub mod builds;
 pub mod check;
 pub mod completions;
@@ -83,6 +84,8 @@ pub enum Command {
     Install(install::InstallArguments),
     /// The installed builds: list, use, rollback, remove, verify
     Builds(builds::BuildsArguments),
+    /// Start the servers of a plan and measure what was promised
+    Bench(bench::BenchCommand),
     /// Print a script that completes our commands and flags in a shell
     #[command(hide = true)]
     Completions(completions::Completions),

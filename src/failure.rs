@@ -541,3 +541,9 @@ impl From<crate::manifest::models::CatalogueError> for Failure {
         failure.hinted(format!("{what} `{choices}`"))
     }
 }
+
+impl From<crate::server::calibration::CalibrationError> for Failure {
+    fn from(error: crate::server::calibration::CalibrationError) -> Self {
+        Self::environment(error).hinted("mend or delete the file, or go on without it: `--no-calibration`")
+    }
+}

@@ -39,7 +39,7 @@ pub(super) fn run(program: &Program, arguments: &LaunchCommand) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_plan(path: &Path) -> Result<Plan, Failure> {
+pub(super) fn read_plan(path: &Path) -> Result<Plan, Failure> {
     let text = fs_err::read_to_string(path).map_err(Failure::usage)?;
     serde_json::from_str(&text).map_err(|error| {
         Failure::usage(format!("{} is not a plan: {error}", path.display()))

@@ -1,5 +1,6 @@
 //! One file per subcommand: gather, decide, hand to `report`.
 
+mod bench;
 mod builds;
 mod check;
 mod completions;
@@ -90,6 +91,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Some(Command::Completions(arguments)) => Ok(completions::run(&program, &arguments)),
         Some(Command::Fit(arguments)) => fit::run(&program, &arguments),
+        Some(Command::Bench(arguments)) => bench::run(&program, &arguments),
         Some(Command::Launch(arguments)) => launch::run(&program, &arguments),
         Some(Command::Models(arguments)) => models::run(&program, &arguments),
         Some(Command::Pull(arguments)) => pull::run(&program, &arguments),

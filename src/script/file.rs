@@ -99,14 +99,14 @@ fn stamp(text: &str) -> String {
 }
 
 #[cfg(unix)]
-fn set_mode(file: &std::fs::File, executable: bool) -> io::Result<()> {
+pub(crate) fn set_mode(file: &std::fs::File, executable: bool) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(std::fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }))
 }
 
 /// Windows decides by the file's ending what can be run.
 #[cfg(windows)]
-fn set_mode(_: &std::fs::File, _: bool) -> io::Result<()> {
+pub(crate) fn set_mode(_: &std::fs::File, _: bool) -> io::Result<()> {
     Ok(())
 }
 
