@@ -104,6 +104,36 @@ impl From<crate::source::github::GithubError> for Failure {
     }
 }
 
+impl From<crate::source::container::ContainerError> for Failure {
+    fn from(error: crate::source::container::ContainerError) -> Self {
+        use crate::source::container::ContainerError as E;
+        match error {
+            E::Net(error) => error.into(),
+            E::NoImage { .. } => {
+                Self::environment(error).hinted("images are made daily, so that only some builds have one")
+            }
+            E::Malformed { .. } => Self::new(Kind::Network, error).hinted("a proxy may stand between; try without it"),
+            E::Digest { .. } => {
+                Self::new(Kind::Integrity, error).hinted("a proxy or a mirror changes what it passes on")
+            }
+        }
+    }
+}
+
+impl From<crate::source::pypi::PypiError> for Failure {
+    fn from(error: crate::source::pypi::PypiError) -> Self {
+        use crate::source::pypi::PypiError as E;
+        match error {
+            E::Net(error) => error.into(),
+            E::UnknownCuda(_) | E::NoWheel { .. } => {
+                Self::environment(error).hinted("the release has these libraries too: leave `--cudart pypi` out")
+            }
+            E::Malformed { .. } => Self::new(Kind::Network, error)
+                .hinted("the index must speak JSON (PEP 691); `PIP_INDEX_URL` names another"),
+        }
+    }
+}
+
 impl From<crate::install::choose::ChooseError> for Failure {
     fn from(error: crate::install::choose::ChooseError) -> Self {
         use crate::install::choose::ChooseError as E;
@@ -111,6 +141,7 @@ impl From<crate::install::choose::ChooseError> for Failure {
             E::NoBuild { .. } => vec!["llama.cpp can be built from source on this system".to_owned()],
             E::NotWanted { .. } => vec!["`--dry-run` without `--backend` shows what the release has".to_owned()],
             E::NothingRuns { ways_out, .. } => ways_out.clone(),
+            E::NoImage { .. } => vec!["without `--container` the archives of the release are looked at".to_owned()],
         };
         Self { hints, ..Self::environment(error) }
     }

@@ -85,11 +85,16 @@ fn elf() -> Vec<u8> {
     object::write::Object::new(BinaryFormat::Elf, arch, Endianness::Little).write().unwrap()
 }
 
+/// A program that starts and ends well, whatever it is asked.
+fn program() -> Vec<u8> {
+    fs_err::read("/bin/true").unwrap()
+}
+
 /// An archive in the official layout, whose programs do nothing.
 fn cpu_build(tag: &str) -> Vec<u8> {
     let top = format!("llama-{tag}");
     Tar::default()
-        .program(format!("{top}/llama-server"), elf())
+        .program(format!("{top}/llama-server"), program())
         .file(format!("{top}/libggml-cpu.so"), elf())
         .file(format!("{top}/libggml-base.so.0.26.0"), elf())
         .link(format!("{top}/libggml-base.so.0"), "libggml-base.so.0.26.0")
@@ -159,7 +164,8 @@ fn a_build_that_cannot_work_is_not_put_to_use() {
     let user = User::new();
     user.github.add(AUGUST, &[(&cpu_name("b10353"), cpu_build("b10353"))]);
     user.json(&["install", "b10353", "--backend", "cpu", "--json"]);
-    let broken = Tar::default().file("llama-b11434/llama-server", elf()).file("llama-b11434/libllama.so", elf()).gz();
+    let broken =
+        Tar::default().program("llama-b11434/llama-server", program()).file("llama-b11434/libllama.so", elf()).gz();
     user.github.state.lock().unwrap().releases.clear();
     user.github.add(TODAY, &[(&cpu_name("b11434"), broken)]);
     let output = user.run(&["install", "b11434", "--backend", "cpu"]);
@@ -289,4 +295,127 @@ fn every_recorded_release_is_understood() {
             assert!(read.is_some() || is_other, "{name}");
         }
     }
+}
+
+/// A registry with one image of two layers, that asks for a token and redirects its blobs.
+fn registry(layers: &[Vec<u8>], history: &[&str]) -> support::server::Server {
+    use llama_doctor::net::digest::Sha256Digest;
+    use support::server::{Reply, Server};
+    let digest = |bytes: &[u8]| format!("sha256:{}", Sha256Digest::of(bytes));
+    let entry =
+        |bytes: &[u8], kind: &str| serde_json::json!({"digest": digest(bytes), "size": bytes.len(), "mediaType": kind});
+    let steps: Vec<_> = history.iter().map(|step| serde_json::json!({"created_by": step})).collect();
+    let config = serde_json::json!({"history": steps}).to_string().into_bytes();
+    let gzip = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let entries: Vec<_> = layers.iter().map(|layer| entry(layer, gzip)).collect();
+    let manifest = serde_json::json!({"config": entry(&config, ""), "layers": entries}).to_string().into_bytes();
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let platform = |os: &str, arch: &str| serde_json::json!({"os": os, "architecture": arch});
+    let index = serde_json::json!({"manifests": [
+        {"digest": digest(b"attestation"), "platform": platform("unknown", "unknown")},
+        {"digest": digest(&manifest), "platform": platform("linux", arch)},
+    ]})
+    .to_string()
+    .into_bytes();
+    let mut blobs: std::collections::BTreeMap<String, Vec<u8>> =
+        layers.iter().cloned().chain([config, manifest]).map(|bytes| (digest(&bytes), bytes)).collect();
+    blobs.insert("server-cuda12-b11434".to_owned(), index);
+    Server::start(move |request| {
+        let name = request.path.rsplit('/').next().unwrap();
+        if request.path.starts_with("/token?") {
+            assert!(request.path.contains("repository%3Aggml-org%2Fllama.cpp%3Apull"), "{}", request.path);
+            return Reply::new(200, r#"{"token": "anybody"}"#);
+        }
+        if request.path.starts_with("/blob/") {
+            return Reply::file(request, &std::sync::Arc::new(blobs[name].clone()), "\"blob\"");
+        }
+        if request.header("authorization") != Some("Bearer anybody") {
+            let challenge =
+                format!("Bearer realm=\"http://{}/token\",service=\"test\"", request.header("host").unwrap());
+            return Reply::new(401, "").header("WWW-Authenticate", challenge);
+        }
+        match blobs.get(name) {
+            Some(_) if request.path.contains("/blobs/") => Reply::redirect(format!("/blob/{name}")),
+            Some(document) => Reply::new(200, document.clone()),
+            None => Reply::new(404, ""),
+        }
+    })
+}
+
+#[test]
+fn a_build_is_taken_out_of_a_container_image() {
+    let user = User::new();
+    let base = Tar::default()
+        .file("var/lib/dpkg/info/libc6:amd64.list", "odd names of no interest")
+        .file("usr/local/cuda-12.8/targets/x86_64-linux/lib/libcudart.so.12.8.90", elf())
+        .link("usr/local/cuda-12.8/targets/x86_64-linux/lib/libcudart.so.12", "libcudart.so.12.8.90")
+        .gz();
+    let app = Tar::default()
+        .program("app/llama-server", program())
+        .file("app/libggml-cuda.so", elf())
+        .file("app/gone.so", "x")
+        .link("etc/escape", "/etc/passwd")
+        .gz();
+    let last = Tar::default().file("app/.wh.gone.so", "").file("app/LICENSE", "MIT").gz();
+    let registry = registry(&[base, app, last], &["RUN apt-get install cuda-libraries-12-8", "COPY /app", "COPY /app"]);
+    let facts = user.machine("rtx-3090", "570.124.06", "glibc 2.39");
+    let run = |libc_facts: &str| {
+        let mut command = user.command(&["install", "--container", "--json", "--facts", libc_facts]);
+        command.env("LLAMA_DOCTOR_CONTAINER_URL", registry.url("")).output().unwrap()
+    };
+    let output = run(&facts);
+    // Everything but the proof: no GPU code is in these files.
+    assert_eq!(code(&output), 3, "{}", talk(&output));
+    assert!(talk(&output).contains("holds no GPU code"), "{}", talk(&output));
+    let folder = user.home().join("builds/b11434-cuda-12.8");
+    let mut names: Vec<_> =
+        fs_err::read_dir(&folder).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let expected =
+        ["LICENSE", "libcudart.so.12", "libcudart.so.12.8.90", "libggml-cuda.so", "llama-doctor.json", "llama-server"];
+    assert_eq!(names, expected);
+    assert_eq!(code(&user.run(&["builds", "verify", "b11434-cuda-12.8"])), 0);
+    // The image needs its C library too.
+    let old = run(&user.machine("rtx-3090", "570.124.06", "glibc 2.36"));
+    assert_eq!(code(&old), 3);
+    assert!(talk(&old).contains("needs glibc 2.39"), "{}", talk(&old));
+}
+
+#[test]
+fn cuda_libraries_come_from_an_index_too() {
+    use support::archives::Zip;
+    use support::server::{Reply, Server};
+    let user = User::new();
+    let wheel = |path: &str| Zip::default().file(path, elf()).file("nvidia/__init__.py", "").bytes();
+    let wheels = [
+        (
+            "nvidia_cuda_runtime_cu12-12.8.90-py3-none-manylinux2014_x86_64.whl",
+            wheel("nvidia/cuda_runtime/lib/libcudart.so.12"),
+        ),
+        ("nvidia_cublas_cu12-12.8.4.1-py3-none-manylinux2014_x86_64.whl", wheel("nvidia/cublas/lib/libcublas.so.12")),
+    ];
+    let index = Server::start(move |request| {
+        if let Some((_, bytes)) = wheels.iter().find(|(name, _)| request.path.ends_with(name)) {
+            return Reply::file(request, &std::sync::Arc::new(bytes.clone()), "\"wheel\"");
+        }
+        let package = request.path.trim_matches('/').replace('-', "_");
+        let file = |(name, bytes): &(&str, Vec<u8>)| {
+            let digest = llama_doctor::net::digest::Sha256Digest::of(bytes).to_string();
+            serde_json::json!({"filename": name, "url": format!("/files/{name}"), "hashes": {"sha256": digest}})
+        };
+        let files: Vec<_> = wheels.iter().filter(|(name, _)| name.starts_with(&package)).map(file).collect();
+        Reply::new(200, serde_json::json!({"files": files}).to_string())
+    });
+    let build = Tar::default().program("t/llama-server", program()).file("t/libggml-cuda.so", elf()).gz();
+    user.github.state.lock().unwrap().releases.clear();
+    user.github.add(TODAY, &[("llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", build)]);
+    let facts = user.machine("rtx-3090", "570.124.06", "glibc 2.39");
+    let mut command = user.command(&["install", "--cudart", "pypi", "--json", "--facts", &facts]);
+    let output = command.env("PIP_INDEX_URL", index.url("")).output().unwrap();
+    assert!(talk(&output).contains("holds no GPU code"), "{}", talk(&output));
+    let folder = user.home().join("builds/b11434-cuda-12.8");
+    for name in ["libcudart.so.12", "libcublas.so.12", "libggml-cuda.so"] {
+        assert!(folder.join(name).is_file(), "{name}");
+    }
+    assert!(!folder.join("nvidia").exists());
 }

@@ -18,9 +18,21 @@ pub struct InstallArguments {
     /// Show what would be installed, and why, and end
     #[arg(long)]
     pub dry_run: bool,
+    /// Where CUDA's libraries come from: the release, or NVIDIA's wheels on the Python package index
+    #[arg(long, value_name = "SOURCE", default_value = "release")]
+    pub cudart: CudartSource,
+    /// Take the build out of the project's container image, without Docker
+    #[arg(long, conflicts_with = "from")]
+    pub container: bool,
     /// Accept a file for which no sha256 is published
     #[arg(long)]
     pub allow_missing_digest: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CudartSource {
+    Release,
+    Pypi,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::Program;
 use crate::build::examine::Machinery;
 use crate::build::verdict::Driver;
-use crate::cli::install::{BackendName, InstallArguments};
+use crate::cli::install::{BackendName, CudartSource, InstallArguments};
 use crate::failure::Failure;
 use crate::host::environment;
 use crate::install::InstallError;
@@ -15,9 +15,15 @@ use crate::install::prove::{Proof, prove};
 use crate::install::stage;
 use crate::install::store::{Installed, Store};
 use crate::manifest::releases::Role;
+use crate::net::client::Client;
+use crate::net::redirect::Redirects;
 use crate::report::install::{Asset, Done, InstallReport, SCHEMA, decision, done};
 use crate::report::progress::Reporter;
-use crate::source::github::{Github, Place, Version};
+use crate::source::github::{Artifact, Github, Place, Version};
+use crate::source::pypi;
+use crate::units::CudaVersion;
+
+mod container;
 
 pub(super) fn run(program: &Program, arguments: &InstallArguments) -> Result<ExitCode, Failure> {
     let store = Store::new(program.home()?);
@@ -26,25 +32,38 @@ pub(super) fn run(program: &Program, arguments: &InstallArguments) -> Result<Exi
     }
     let client = program.client()?;
     let github = Github::new(&client, place(program), &store.answers())?;
-    let (choice, notes) = decide(program, arguments, &github)?;
+    if arguments.container {
+        return container::run(program, arguments, &store, &github);
+    }
+    let (mut choice, notes) = decide(program, arguments, &github)?;
+    let wheels = wheels(program, arguments, &client, choice.cuda)?;
+    if !wheels.is_empty() {
+        choice.runtime = None;
+        choice.warnings.retain(|warning| !warning.contains("no archive of CUDA's libraries"));
+    }
     let mut report = InstallReport::of(&choice, notes);
+    report.assets.extend(wheels.iter().map(Asset::of));
     talk(program, &report);
     if arguments.dry_run {
         print(program, &report, &decision(&report))?;
         return Ok(ExitCode::SUCCESS);
     }
     let id = format!("{}-{}", choice.tag, choice.backend);
-    let installed = if let Some(installed) = intact(&store, &id, &choice)? {
+    let installed = if let Some(installed) =
+        intact(&store, &id, std::iter::once(&choice.build).chain(&choice.runtime).chain(&wheels))?
+    {
         program.printer.note(&format!("{id} is here already"));
         installed
     } else {
         let progress = Reporter::new(program.printer);
-        let bring = |artifact, role| {
+        let bring = |artifact: &Artifact, role| {
             let digestless = arguments.allow_missing_digest;
-            fetch::fetch(&client, github.redirects(), artifact, role, &store.archives(), digestless, &progress)
+            // A wheel comes from wherever the index says; its digest is the index's word.
+            let redirects = if wheels.contains(artifact) { Redirects::Any } else { github.redirects() };
+            fetch::fetch(&client, redirects, artifact, role, &store.archives(), digestless, &progress)
         };
         let mut archives = vec![bring(&choice.build, Role::Build)?];
-        if let Some(runtime) = &choice.runtime {
+        for runtime in choice.runtime.iter().chain(&wheels) {
             archives.push(bring(runtime, Role::Runtime)?);
         }
         unpack(program, &store, &choice.tag, &choice.backend, &archives)?
@@ -56,16 +75,34 @@ pub(super) fn run(program: &Program, arguments: &InstallArguments) -> Result<Exi
 fn decide(program: &Program, arguments: &InstallArguments, github: &Github) -> Result<(Choice, Vec<String>), Failure> {
     let machine = Machine::new(&program.facts()?, program.gpus()?);
     let wanted = wanted(arguments.backend);
-    let version = match arguments.version.as_str() {
-        "stable" => Version::Stable,
-        "nightly" => Version::Nightly,
-        other => Version::Exact(other.parse()?),
-    };
-    let (release, notes) = github.find(version, &|release| choose::is_complete(release, wanted, &machine))?;
+    let (release, notes) =
+        github.find(version(arguments)?, &|release| choose::is_complete(release, wanted, &machine))?;
     Ok((choose::choose(&release, wanted, &machine)?, notes))
 }
 
-fn wanted(name: BackendName) -> Wanted {
+fn version(arguments: &InstallArguments) -> Result<Version, Failure> {
+    Ok(match arguments.version.as_str() {
+        "stable" => Version::Stable,
+        "nightly" => Version::Nightly,
+        other => Version::Exact(other.parse()?),
+    })
+}
+
+/// With `--cudart pypi`, the wheels that hold CUDA's libraries.
+fn wheels(
+    program: &Program,
+    arguments: &InstallArguments,
+    client: &Client,
+    cuda: Option<CudaVersion>,
+) -> Result<Vec<Artifact>, Failure> {
+    let (CudartSource::Pypi, Some(cuda)) = (arguments.cudart, cuda) else { return Ok(Vec::new()) };
+    let index = program.host.text_variable(environment::PIP_INDEX_URL.name);
+    let index = index.as_deref().unwrap_or(pypi::PUBLIC_URL);
+    let machine = Machine::new(&program.facts()?, Vec::new());
+    Ok(pypi::wheels(client, index, cuda, machine.system, &machine.arch)?)
+}
+
+pub(super) fn wanted(name: BackendName) -> Wanted {
     match name {
         BackendName::Auto => Wanted::Auto,
         BackendName::Cuda => Wanted::Cuda,
@@ -87,7 +124,11 @@ fn place(program: &Program) -> Place {
 }
 
 /// The build, if it is installed from the very same files and nothing of it has changed.
-fn intact(store: &Store, id: &str, choice: &Choice) -> Result<Option<Installed>, Failure> {
+fn intact<'a>(
+    store: &Store,
+    id: &str,
+    mut wanted: impl Iterator<Item = &'a Artifact>,
+) -> Result<Option<Installed>, Failure> {
     let installed = match store.find(id) {
         Ok(installed) => installed,
         Err(InstallError::NoBuild { .. }) => return Ok(None),
@@ -97,14 +138,21 @@ fn intact(store: &Store, id: &str, choice: &Choice) -> Result<Option<Installed>,
         let known = installed.receipt.ingredients.iter().find(|ingredient| ingredient.name == name);
         known.map(|ingredient| ingredient.sha256)
     };
-    let mut wanted = std::iter::once(&choice.build).chain(&choice.runtime);
     let same = wanted.all(|artifact| artifact.sha256.is_some() && artifact.sha256 == digest(&artifact.name));
     let whole = same && installed.receipt.differences(&installed.path, false)?.is_empty();
     Ok(whole.then_some(installed))
 }
 
 fn from_disk(program: &Program, arguments: &InstallArguments, store: &Store) -> Result<ExitCode, Failure> {
-    let (name, archives) = fetch::from_disk(&arguments.from)?;
+    let (name, mut archives) = fetch::from_disk(&arguments.from)?;
+    if arguments.cudart == CudartSource::Pypi && !arguments.dry_run {
+        let client = program.client()?;
+        let progress = Reporter::new(program.printer);
+        for wheel in wheels(program, arguments, &client, name.cuda)? {
+            let cache = store.archives();
+            archives.push(fetch::fetch(&client, Redirects::Any, &wheel, Role::Runtime, &cache, false, &progress)?);
+        }
+    }
     let (tag, backend) = (name.tag.clone().unwrap_or_else(|| "unknown".to_owned()), name.label());
     let machine = Machine::new(&program.facts()?, program.gpus()?);
     let mut warnings = Vec::new();
@@ -160,7 +208,7 @@ fn unpack(
     for sentence in &installed.receipt.repaired {
         program.printer.warning(sentence);
     }
-    for archive in archives.iter().filter(|archive| archive.role == Role::Build && archive.ingredient.url.is_some()) {
+    for archive in archives.iter().filter(|archive| archive.role != Role::Runtime && archive.ingredient.url.is_some()) {
         // CUDA's libraries serve the next build too; the build itself is unpacked now.
         fs_err::remove_file(&archive.path)?;
     }

@@ -19,6 +19,12 @@ pub const LLAMA_DOCTOR_ALLOW_HOSTS: Variable = Variable {
     name: "LLAMA_DOCTOR_ALLOW_HOSTS",
     meaning: "more hosts that redirects may lead to, with commas: `name`, `name:port` or `*.name`",
 };
+pub const LLAMA_DOCTOR_CONTAINER_URL: Variable = Variable {
+    name: "LLAMA_DOCTOR_CONTAINER_URL",
+    meaning: "mirror of the registry of the project's container images",
+};
+pub const PIP_INDEX_URL: Variable =
+    Variable { name: "PIP_INDEX_URL", meaning: "Python package index that `install --cudart pypi` asks" };
 pub const GH_TOKEN: Variable = Variable { name: "GH_TOKEN", meaning: "token for GitHub's API; none is needed" };
 pub const GITHUB_TOKEN: Variable = Variable { name: "GITHUB_TOKEN", meaning: "as GH_TOKEN, which comes first" };
 pub const HTTPS_PROXY: Variable = Variable { name: "HTTPS_PROXY", meaning: "proxy for https (also in lower case)" };
@@ -100,6 +106,8 @@ pub const ALL: &[Variable] = &[
     LLAMA_DOCTOR_GITHUB_URL,
     LLAMA_DOCTOR_GITHUB_API_URL,
     LLAMA_DOCTOR_ALLOW_HOSTS,
+    LLAMA_DOCTOR_CONTAINER_URL,
+    PIP_INDEX_URL,
     GH_TOKEN,
     GITHUB_TOKEN,
     HTTPS_PROXY,

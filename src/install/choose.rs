@@ -10,7 +10,7 @@ use crate::build::Runs;
 use crate::build::verdict::{self, Driver};
 use crate::host::facts::{Facts, Gpu, OperatingSystem};
 use crate::manifest::cuda::cuda;
-use crate::manifest::releases::{AssetName, Role, releases};
+use crate::manifest::releases::{AssetName, Image, Role, releases};
 use crate::source::github::{Artifact, Release};
 use crate::units::CudaVersion;
 
@@ -121,6 +121,8 @@ pub enum ChooseError {
     NotWanted { tag: String, wanted: String, system: &'static str, arch: String },
     #[error("no build of release `{tag}` runs on this machine: {}", .rejected.iter().map(|row| format!("{} {}", row.name, row.why)).collect::<Vec<_>>().join("; "))]
     NothingRuns { tag: String, rejected: Vec<Rejected>, ways_out: Vec<String> },
+    #[error("no container image runs on this machine: {}", .rejected.iter().map(|row| format!("{} {}", row.name, row.why)).collect::<Vec<_>>().join("; "))]
+    NoImage { rejected: Vec<Rejected> },
 }
 
 /// One build of the release, judged.
@@ -211,6 +213,42 @@ pub fn choose(release: &Release, wanted: Wanted, machine: &Machine) -> Result<Ch
         warnings,
         rejected,
     })
+}
+
+/// The container image whose build runs best here, with the reasons.
+pub fn choose_image(wanted: Wanted, machine: &Machine) -> Result<(&'static Image, Vec<String>), ChooseError> {
+    let mut rejected = Vec::new();
+    let mut best: Option<(Preference, &Image, Vec<String>)> = None;
+    for image in &releases().images {
+        let name = AssetName {
+            name: image.tag.clone(),
+            role: Role::Layer,
+            tag: None,
+            system: Some(OperatingSystem::Linux),
+            backend: "cuda".to_owned(),
+            cuda: Some(image.cuda),
+            arch: machine.arch.clone(),
+        };
+        let nothing = Artifact { name: String::new(), url: String::new(), size: None, sha256: None };
+        let mut judged = judged(name, &nothing, machine);
+        if machine.system != OperatingSystem::Linux || !image.arch.contains(&machine.arch) {
+            judged.obstacle = Some(format!("is not for {} on {}", system_name(machine.system), machine.arch));
+        } else if let Some(obstacle) = machine.libc_obstacle(&image.glibc) {
+            judged.obstacle = Some(obstacle);
+        } else if !wanted.takes(&judged.name) {
+            judged.obstacle = Some(format!("is not `--backend {}`", wanted.named()));
+        }
+        let preference = preference(&judged, machine);
+        if let Some(why) = judged.obstacle {
+            rejected.push(Rejected { name: image.tag.clone(), why });
+        } else if best.as_ref().is_none_or(|(known, ..)| preference > *known) {
+            best = Some((preference, image, judged.reasons));
+        }
+    }
+    match best {
+        Some((_, image, reasons)) => Ok((image, reasons)),
+        None => Err(ChooseError::NoImage { rejected }),
+    }
 }
 
 /// Whether the release has what a machine like this would want: a channel steps back to an older one until it does.

@@ -7,10 +7,11 @@ use url::Url;
 use super::InstallError;
 use super::receipt::Ingredient;
 use crate::manifest::releases::{AssetName, Role};
-use crate::net::client::Client;
+use crate::net::client::{Client, Secret};
 use crate::net::digest::Sha256Digest;
 use crate::net::download::{Progress, Request, download};
 use crate::net::redirect::Redirects;
+use crate::source::container::Layer;
 use crate::source::github::Artifact;
 
 /// An archive on the disk, ready to be unpacked.
@@ -59,6 +60,29 @@ pub fn fetch(
     })
 }
 
+/// Downloads a layer of an image into `cache`, or finds it there.
+pub fn fetch_layer(
+    client: &Client,
+    redirects: Redirects,
+    layer: &Layer,
+    secret: Option<Secret>,
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<Archive, InstallError> {
+    let digest = layer.sha256.to_string();
+    let name = format!("layer-{}.tar.gz", &digest[..16]);
+    let request = Request {
+        size: Some(layer.size).filter(|size| *size > 0),
+        sha256: Some(layer.sha256),
+        authorization: secret,
+        ..Request::new(layer.url.clone(), cache.join(&digest[..16]).join(&name), redirects)
+    };
+    let done = download(client, &request, progress)?;
+    let url = Some(crate::net::shown(&layer.url));
+    let ingredient = Ingredient { name, url, size: done.size.0, sha256: done.sha256, checked: true };
+    Ok(Archive { path: done.path, role: Role::Layer, ingredient })
+}
+
 /// Archives that the user has, with what their names say.
 pub fn from_disk(paths: &[PathBuf]) -> Result<(AssetName, Vec<Archive>), InstallError> {
     let (mut build, mut archives) = (None::<AssetName>, Vec::new());
@@ -70,7 +94,7 @@ pub fn from_disk(paths: &[PathBuf]) -> Result<(AssetName, Vec<Archive>), Install
         let ingredient = Ingredient { name, url: None, size, sha256: Sha256Digest::of_file(path)?, checked: false };
         archives.push(Archive { path: path.clone(), role: asset.role, ingredient });
         match (asset.role, &build) {
-            (Role::Runtime, _) => runtimes.push(asset),
+            (Role::Runtime | Role::Layer, _) => runtimes.push(asset),
             (Role::Build, None) => build = Some(asset),
             (Role::Build, Some(first)) => {
                 let why = "each is a build of its own".to_owned();

@@ -1,9 +1,11 @@
 //! The same proof that `check` gives, before a build is put to use.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::build::examine::{self, BuildError, Machinery};
-use crate::build::{BackendState, Build};
+use crate::build::{self, BackendState, Build};
+use crate::probe::{self, Outcome};
 
 /// What was learned of a build, and what speaks against using it.
 #[derive(Debug, Clone)]
@@ -17,11 +19,27 @@ pub struct Proof {
 /// Libraries that come with the driver, never with a build.
 const DRIVER_LIBRARIES: &[&str] = &["libcuda.so.1", "nvcuda.dll", "libnvidia-ml.so.1", "nvml.dll"];
 
+/// The first CUDA call on Windows may take a minute, while every DLL is scanned.
+const DEADLINE: Duration = Duration::from_secs(90);
+
 /// `backend` is the label of the build: `cuda-12.8`. With `planned`, the GPUs are of another machine than this one, which
 /// then need not have a driver.
 pub fn prove(folder: &Path, backend: &str, machinery: &Machinery<'_>, planned: bool) -> Result<Proof, BuildError> {
-    let build = examine::examine(folder, machinery)?;
+    let mut build = examine::examine(folder, machinery)?;
     let (mut obstacles, mut notes) = (build.problems.clone(), Vec::new());
+    if planned {
+        notes.push("not run: the plan is for another machine".to_owned());
+    } else {
+        let report = probe::run(&build, DEADLINE);
+        build::prove::prove(&mut build, &report, &machinery.driver);
+        match &report.outcome {
+            Outcome::Finished => {}
+            Outcome::NotProbed { why } => notes.push(format!("not run: {why}")),
+            Outcome::Crashed { .. } | Outcome::TimedOut { .. } | Outcome::NotStarted { .. } => {
+                obstacles.extend(build.probe.clone());
+            }
+        }
+    }
     if build.server.is_none() {
         obstacles.push("it has no llama-server".to_owned());
     }

@@ -1,5 +1,7 @@
 //! Archives made into one folder, out of sight, with a receipt of every file.
 
+mod layers;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -21,6 +23,21 @@ pub fn install(
     tag: &str,
     backend: &str,
     archives: &[Archive],
+    lock: &StoreLock,
+) -> Result<Installed, InstallError> {
+    let is_layers = archives.iter().all(|archive| archive.role == Role::Layer);
+    let fill = if is_layers { layers::fill } else { fill };
+    install_with(store, tag, backend, archives, fill, lock)
+}
+
+type Fill = fn(&Path, &[Archive], &mut Receipt) -> Result<(), InstallError>;
+
+fn install_with(
+    store: &Store,
+    tag: &str,
+    backend: &str,
+    archives: &[Archive],
+    fill: Fill,
     _: &StoreLock,
 ) -> Result<Installed, InstallError> {
     let needed = Bytes(archives.iter().map(|archive| archive.ingredient.size * USUAL_RATIO).sum());
@@ -70,7 +87,12 @@ fn fill(staging: &Path, archives: &[Archive], receipt: &mut Receipt) -> Result<(
         if folder.exists() {
             replace::remove_folder(&folder)?;
         }
-        let unpacked = archive::unpack(&runtime.path, &folder, &Limits::default())?;
+        let is_wheel = runtime.path.extension().is_some_and(|extension| extension == "whl");
+        let unpacked = if is_wheel {
+            archive::unpack_chosen(&runtime.path, &folder, &Limits::default(), &crate::source::pypi::place)?
+        } else {
+            archive::unpack(&runtime.path, &folder, &Limits::default())?
+        };
         for (name, file) in unpacked.files {
             let base = name.rsplit('/').next().unwrap_or_default();
             let target = format!("{beside}{base}");

@@ -23,6 +23,30 @@ pub struct Releases {
     pub floors: Vec<Floor>,
     #[serde(rename = "image")]
     pub images: Vec<Image>,
+    pub registry: Registry,
+    pub wheels: Vec<Wheels>,
+}
+
+/// Where layers of images may come from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    pub hosts: Vec<String>,
+    pub source: String,
+    pub checked: String,
+}
+
+/// The wheels that hold the libraries of a toolkit.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wheels {
+    pub cuda: CudaVersion,
+    pub runtime: String,
+    pub runtime_version: String,
+    pub cublas: String,
+    pub cublas_version: String,
+    pub source: String,
+    pub checked: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -39,6 +63,8 @@ pub enum Role {
     Build,
     /// CUDA's own libraries, to lie beside a build.
     Runtime,
+    /// A layer of a container image. No release file is one.
+    Layer,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -23,6 +23,17 @@ pub struct Asset {
     pub sha256: Option<String>,
 }
 
+impl Asset {
+    pub fn of(artifact: &Artifact) -> Self {
+        Self {
+            name: artifact.name.clone(),
+            url: artifact.url.clone(),
+            size: artifact.size,
+            sha256: artifact.sha256.map(|digest| digest.to_string()),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {
     /// `b11434-cuda-12.8`
@@ -51,16 +62,10 @@ pub struct InstallReport {
 
 impl InstallReport {
     pub fn of(choice: &Choice, notes: Vec<String>) -> Self {
-        let asset = |artifact: &Artifact| Asset {
-            name: artifact.name.clone(),
-            url: artifact.url.clone(),
-            size: artifact.size,
-            sha256: artifact.sha256.map(|digest| digest.to_string()),
-        };
         Self {
             schema: SCHEMA.to_owned(),
             tag: choice.tag.clone(),
-            assets: std::iter::once(&choice.build).chain(&choice.runtime).map(asset).collect(),
+            assets: std::iter::once(&choice.build).chain(&choice.runtime).map(Asset::of).collect(),
             backend: choice.backend.clone(),
             reason: choice.reason.clone(),
             rejected: choice.rejected.clone(),
