@@ -51,6 +51,9 @@ pub struct Question<'a> {
     pub preference: Preference,
 }
 
+/// What llama-server itself would not go below (`--fit-ctx`, b11434 `common/common.h:490`), tokens.
+pub(crate) const SHORT: u64 = 4096;
+
 /// The first port of a plan; further servers take the next ones.
 const FIRST_PORT: u16 = 8080;
 
@@ -222,6 +225,10 @@ impl Question<'_> {
             ));
         }
         let settings = &need.settings;
+        if need.prediction.context_per_slot < SHORT && SHORT <= trained {
+            notes
+                .push(format!("{} tokens are short of what most uses need", grouped(need.prediction.context_per_slot)));
+        }
         if !settings.kv_unified && settings.parallel > 1 {
             notes.push(format!(
                 "{} slots share the context: {} tokens each",
@@ -257,11 +264,13 @@ fn is_phi3_fault(need: &Need, model: &Model) -> bool {
         && !settings.kv_unified
 }
 
-/// With all layers on GPUs, a prompt's graph has one part for each and one for the input.
+/// With everything on GPUs, a prompt's graph has one part for each and one for the input; attention that left would add more.
 fn attention_stays(need: &Need) -> bool {
+    let settings = &need.settings;
     let layers_on_gpu = need.prediction.layers.iter().all(|place| matches!(place, super::LayerPlace::Device(_)));
+    let in_host = settings.cpu_moe_layers > 0 || !settings.tensor_overrides.is_empty() || !settings.kv_offload;
     let devices = need.devices.iter().filter(|device| device.memory.context > 0).count();
-    !layers_on_gpu || need.prediction.splits.0 <= devices + 2
+    !layers_on_gpu || in_host || need.prediction.splits.0 <= devices + 2
 }
 
 fn shown(gpu: &PlanGpu) -> PlanDevice {

@@ -2,7 +2,7 @@
 
 use super::Model;
 use super::plan::{PlanOption, PlanRemedy};
-use super::planner::{Question, grouped};
+use super::planner::{Question, SHORT, grouped};
 use super::search::{Found, Search, Wish};
 use super::settings::CacheType;
 use crate::manifest::models;
@@ -19,7 +19,10 @@ pub(crate) fn what_would_fit(question: &Question<'_>, options: &[PlanOption]) ->
     };
     let Some(server) = nearest.servers.first() else { return Vec::new() };
     let types = (server.cache_type_k, server.cache_type_v);
+    // What fits only with a context too short to be of use is no remedy.
+    let useful = |wish: &Wish<'_>| wish.min_context.max((SHORT as u32).min(wish.server.model.train_context));
     let wishes: Vec<Wish<'_>> = question.models.iter().map(|model| model.wish.clone()).collect();
+    let wishes = wishes.into_iter().map(|wish| Wish { min_context: useful(&wish), ..wish }).collect();
     let attempt = Attempt { question, wishes, types };
     let mut remedies = Vec::new();
     remedies.extend(attempt.smaller_batch());
@@ -41,12 +44,16 @@ struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// What is found after a change, if it fits.
     fn search(&self, types: Types, change: impl Fn(&mut Wish<'a>)) -> Option<Found> {
+        self.search_up_to(types, false, change)
+    }
+
+    fn search_up_to(&self, types: Types, beyond_training: bool, change: impl Fn(&mut Wish<'a>)) -> Option<Found> {
         let mut wishes = self.wishes.clone();
         wishes.iter_mut().for_each(change);
         let wishes: Vec<&Wish<'_>> = wishes.iter().collect();
         let budgets = self.question.budgets();
-        let search =
-            Search { wishes: &wishes, budgets: &budgets, build: self.question.build, types, beyond_training: false };
+        let build = self.question.build;
+        let search = Search { wishes: &wishes, budgets: &budgets, build, types, beyond_training };
         search.largest().ok().filter(|found| found.fits)
     }
 
@@ -85,9 +92,11 @@ impl<'a> Attempt<'a> {
         if !self.any(|wish| wish.context.is_some()) {
             return None;
         }
-        let found = self.search(self.types, |wish| {
+        // Who asks for more than the training context is not kept below it by a remedy.
+        let beyond = self.any(|wish| wish.context.is_some_and(|context| context > wish.server.model.train_context));
+        let found = self.search_up_to(self.types, beyond, |wish| {
             wish.context = None;
-            wish.min_context = 256;
+            wish.min_context = SHORTEST_USEFUL;
         })?;
         let contexts: Vec<u32> = found.servers.iter().map(|server| server.need.settings.context).collect();
         if contexts.iter().any(|context| *context < SHORTEST_USEFUL) {

@@ -253,17 +253,36 @@ fn notes(text: &mut String, option: &PlanOption) {
     }
 }
 
+/// The flags that make `launch` plan this very option again.
 fn launch(plan: &Plan, option: &PlanOption, models: &[String]) -> String {
     let contexts: Vec<String> = option.servers.iter().map(|server| server.context.to_string()).collect();
-    let types = option
-        .servers
-        .first()
-        .map_or_else(String::new, |server| format!("-ctk {} -ctv {}", server.cache_type_k, server.cache_type_v));
-    let mut names: Vec<&str> = models.iter().map(String::as_str).collect();
-    if names.is_empty() {
-        names = plan.models.iter().map(|model| model.source.as_str()).collect();
+    let mut words: Vec<String> = models.to_vec();
+    if words.is_empty() {
+        words = plan.models.iter().map(|model| model.source.clone()).collect();
     }
-    format!("llama-doctor launch {} -c {} {types}", names.join(" "), contexts.join(","))
+    words.push(format!("-c {}", contexts.join(",")));
+    if let Some(server) = option.servers.first() {
+        words.push(format!("-ctk {} -ctv {}", server.cache_type_k, server.cache_type_v));
+        let layers = plan.models.get(server.model).map_or(0, |model| model.layers);
+        if server.gpu_layers <= layers {
+            words.push(format!("-ngl {}", server.gpu_layers));
+        }
+        if server.cpu_moe_layers > 0 {
+            words.push(format!("-ncmoe {}", server.cpu_moe_layers));
+        }
+        match (server.parallel, server.kv_unified) {
+            (4, true) => {}
+            (slots, true) => words.push(format!("-np {slots} -kvu")),
+            (slots, false) => words.push(format!("-np {slots}")),
+        }
+        if server.ubatch != 512 {
+            words.push(format!("-ub {}", server.ubatch));
+        }
+        if server.batch != 2048 {
+            words.push(format!("-b {}", server.batch));
+        }
+    }
+    format!("llama-doctor launch {}", words.join(" "))
 }
 
 fn remedies(text: &mut String, plan: &Plan) {

@@ -1,0 +1,205 @@
+//! `fit` as a user runs it: the seed's story, the largest context, what limits it, several models, and what would fit.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::process::{Command, Output};
+
+use llama_doctor::fit::plan::{LimitedBy, Plan, PlanOption};
+use llama_doctor::units::MIB;
+
+fn run(arguments: &str) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_llama-doctor"))
+        .args(arguments.split_whitespace())
+        .args(["--offline", "--home"])
+        .arg(home.path())
+        .env("HF_HOME", home.path())
+        .output()
+        .unwrap()
+}
+
+fn plan(arguments: &str) -> (Plan, i32) {
+    let output = run(&format!("fit {arguments} --json"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let plan = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{arguments}: {error}\n{text}\n{}", String::from_utf8_lossy(&output.stderr)));
+    (plan, output.status.code().unwrap())
+}
+
+fn only(arguments: &str) -> PlanOption {
+    let (plan, _) = plan(arguments);
+    let [option] = &plan.options[..] else { panic!("{arguments}: {} options", plan.options.len()) };
+    option.clone()
+}
+
+#[test]
+fn the_seeds_story() {
+    for (context, kind, kv_mib, fits) in [
+        (32_768, "f16", 6144, true),
+        (32_768, "q8_0", 3264, true),
+        (65_536, "q8_0", 6528, true),
+        (131_072, "q4_0", 6912, true),
+        (131_072, "f16", 24_576, false),
+    ] {
+        let arguments = format!("qwen2.5-14b-instruct --gpu rtx-3090 -c {context} -ctk {kind} -ctv {kind}");
+        let option = only(&arguments);
+        assert_eq!(option.servers[0].kv_bytes.0, kv_mib * MIB, "{arguments}");
+        assert_eq!(option.fits, fits, "{arguments}");
+        assert_eq!(option.servers[0].limited_by, LimitedBy::Requested);
+        let beyond = option.notes.iter().any(|note| note.contains("trained on"));
+        assert_eq!(beyond, context > 32_768, "{arguments}: {:?}", option.notes);
+    }
+}
+
+/// One step more must not fit, wherever VRAM is the limit.
+#[test]
+fn the_largest_context_is_the_largest() {
+    for arguments in [
+        "qwen2.5-14b-instruct --gpu rtx-3090 --prefer context",
+        "qwen2.5-14b-instruct --gpu small:16GiB:8.6:15GiB -np 3",
+        "gemma-3-12b-it --gpu rtx-3060 -np 2",
+        "llama-3.3-70b-instruct --gpu rtx-3090 --gpu rtx-3090",
+        "gpt-oss-20b --gpu tight:13GiB:8.9:13GiB -ub 1024",
+    ] {
+        let (plan, code) = plan(arguments);
+        assert_eq!(code, 0, "{arguments}");
+        let limited = plan.options.iter().filter(|option| option.servers[0].limited_by == LimitedBy::Vram);
+        let mut seen = 0;
+        for option in limited {
+            let server = &option.servers[0];
+            assert!(option.fits && option.headroom_bytes.values().all(|left| *left >= 0), "{arguments}");
+            let step = if server.kv_unified { 256 } else { 256 * server.parallel };
+            assert_eq!(server.context % step, 0, "{arguments}");
+            let types = format!("-ctk {} -ctv {}", server.cache_type_k, server.cache_type_v);
+            assert!(only(&format!("{arguments} {types} -c {}", server.context)).fits, "{arguments} {types}");
+            let more = only(&format!("{arguments} {types} -c {}", server.context + step));
+            assert!(!more.fits, "{arguments} {types}: {} also fits", server.context + step);
+            seen += 1;
+        }
+        assert!(seen > 0, "{arguments}: nothing is limited by VRAM");
+    }
+}
+
+#[test]
+fn enough_vram_stops_at_the_training_context() {
+    let (plan, code) = plan("qwen2.5-3b-instruct --gpu big:400GiB:8.6:400GiB");
+    assert_eq!((code, plan.recommended), (0, Some(0)));
+    for option in &plan.options {
+        let server = &option.servers[0];
+        assert_eq!((server.context, server.limited_by), (32_768, LimitedBy::TrainContext));
+        assert!(server.vram_context.unwrap() > 1_000_000);
+    }
+    assert_eq!(plan.devices[0].free_bytes, plan.devices[0].total_bytes);
+}
+
+#[test]
+fn figures_add_up() {
+    let (plan, _) = plan("qwen2.5-14b-instruct qwen2.5-3b-instruct --gpu rtx-3090 --gpu rtx-3060 --reserve 512MiB");
+    for option in &plan.options {
+        for device in &plan.devices {
+            let used: u64 = option.servers.iter().map(|server| server.memory[&device.id].total.unwrap().0).sum();
+            let left = device.free_bytes.0 as i64 - device.reserve_bytes.0 as i64 - used as i64;
+            assert_eq!(option.headroom_bytes[&device.id], left);
+            assert_eq!(device.reserve_bytes.0, 512 * MIB);
+            for server in &option.servers {
+                let parts = server.memory[&device.id];
+                let sum = parts.model.0 + parts.context.0 + parts.compute.0 + parts.overhead.unwrap().0;
+                assert_eq!(parts.total.unwrap().0, sum);
+            }
+        }
+        assert_eq!(option.fits, option.headroom_bytes.values().all(|left| *left >= 0));
+    }
+}
+
+#[test]
+fn two_models_share_a_card() {
+    let (joint, _) = plan("qwen2.5-14b-instruct qwen2.5-3b-instruct --gpu rtx-3090 --prefer context --weights 3,1");
+    for option in &joint.options {
+        let [main, judge] = &option.servers[..] else { panic!() };
+        assert!(main.context.abs_diff(3 * judge.context) < 3 * 512, "{} and {}", main.context, judge.context);
+        assert!(option.headroom_bytes["CUDA0"] < 256 << 20, "{:?}", option.headroom_bytes);
+    }
+    let (given, _) = plan("qwen2.5-14b-instruct qwen2.5-3b-instruct --gpu rtx-3090 --prefer context -c 0,16384");
+    for option in &given.options {
+        assert_eq!((option.servers[1].context, option.servers[1].limited_by), (16_384, LimitedBy::Requested));
+        assert!(option.servers[0].context > 60_000);
+        let ports: Vec<_> = option.servers.iter().map(|server| server.arguments.join(" ")).collect();
+        assert!(ports[0].contains("--port 8080") && ports[1].contains("--port 8081"));
+    }
+}
+
+#[test]
+fn layers_and_experts_go_to_host_memory_when_asked() {
+    let (experts, code) = plan("qwen3-30b-a3b --gpu rtx-3060 -ncmoe auto");
+    assert_eq!(code, 0);
+    assert_eq!(experts.options.len(), 3);
+    for option in &experts.options {
+        let server = &option.servers[0];
+        assert!(server.cpu_moe_layers > 0 && server.gpu_layers == 49 && server.context >= 16_384);
+        let fewer = format!(
+            "qwen3-30b-a3b --gpu rtx-3060 -c 16384 -ctk {0} -ctv {0} -ncmoe {1}",
+            server.cache_type_k,
+            server.cpu_moe_layers - 1
+        );
+        assert!(!only(&fewer).fits, "{fewer}");
+    }
+    let (layers, _) = plan("llama-3.3-70b-instruct --gpu rtx-3090 -ngl auto");
+    assert!(layers.options.iter().all(|option| option.fits && option.servers[0].gpu_layers < 81));
+}
+
+#[test]
+fn what_would_fit_does_fit() {
+    let arguments = "qwen2.5-14b-instruct --gpu rtx-3090 -c 131072 -ctk f16 -ctv f16";
+    let (plan, code) = plan(arguments);
+    assert_eq!((code, plan.recommended), (1, None));
+    assert!(plan.remedies.len() >= 3, "{:?}", plan.remedies);
+    for remedy in &plan.remedies {
+        let words = remedy.arguments.join(" ");
+        assert!(only(&format!("{arguments} {words}")).fits, "{words}");
+    }
+}
+
+#[test]
+fn what_cannot_be_planned_is_said() {
+    for (arguments, code, said) in [
+        ("fit nosuchmodel --gpu rtx-3090", 2, "nosuchmodel"),
+        ("fit qwen2.5-14b-instruct --gpu rtx-9999", 2, "rtx-9999"),
+        ("fit qwen2.5-14b-instruct --gpu rtx-3090 -ctv q8_0 -ctk q8_0 -fa off", 2, "flash attention"),
+        ("fit qwen2.5-14b-instruct qwen2.5-3b-instruct --gpu rtx-3090 -c 1,2,3", 2, "3 contexts for 2"),
+        ("fit qwen2.5-14b-instruct --gpu rtx-3090 --weights 1,2", 2, "--weights"),
+        ("fit qwen2.5-14b-instruct --gpu rtx-3090 --spec-type draft-mtp", 2, "multi-token"),
+        ("fit qwen2.5-14b-instruct --gpu rtx-3090 --mmproj /no/such.gguf", 3, "/no/such.gguf"),
+        ("fit --gpu rtx-3090", 2, "MODEL"),
+    ] {
+        let output = run(arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(said), "{arguments}: {text}");
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {text}");
+    }
+}
+
+#[test]
+fn the_table_is_80_columns_wide() {
+    for arguments in [
+        "qwen2.5-14b-instruct --gpu rtx-3090",
+        "qwen2.5-14b-instruct qwen2.5-3b-instruct --gpu rtx-3090 --prefer context",
+        "qwen2.5-32b-instruct --gpu rtx-3060 --explain",
+    ] {
+        let output = run(&format!("fit {arguments}"));
+        for line in String::from_utf8(output.stdout).unwrap().lines().filter(|line| !line.starts_with("Launch it")) {
+            assert!(line.chars().count() <= 80, "{arguments}: {line}");
+        }
+    }
+}
+
+/// `LLAMA_DOCTOR_UPDATE=1 cargo test --test fit schema` writes it anew.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test may read the environment")]
+fn the_schema_is_fresh() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/schema/fit.schema.json");
+    let now = serde_json::to_string_pretty(&schemars::schema_for!(Plan)).unwrap() + "\n";
+    if std::env::var_os("LLAMA_DOCTOR_UPDATE").is_some() {
+        fs_err::write(path, &now).unwrap();
+    }
+    assert_eq!(fs_err::read_to_string(path).unwrap_or_default(), now, "run with LLAMA_DOCTOR_UPDATE=1");
+}
