@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file is a program of its own and uses a part of this")]
 
 pub mod archives;
+pub mod binaries;
 pub mod gguf;
 pub mod github;
 pub mod hub;
