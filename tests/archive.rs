@@ -3,6 +3,7 @@
 
 mod support;
 
+#[cfg(unix)]
 use std::path::Path;
 
 use llama_doctor::archive::{Error, Limits, Unpacked, unpack};
@@ -47,7 +48,8 @@ fn a_linux_release_loses_its_top_folder_and_keeps_modes_and_links() {
         .gz();
     let (outside, result) = run(&bytes, &Limits::default());
     let unpacked = result.unwrap();
-    assert_eq!(unpacked.files.keys().next().unwrap(), "libllama.so.0.6.0");
+    // Where links are impossible, copies stand for them.
+    assert!(unpacked.files.contains_key("libllama.so.0.6.0"));
     assert_eq!(read(&outside, "libllama.so"), "library");
     assert!(unpacked.repaired.is_empty());
     #[cfg(unix)]

@@ -40,6 +40,11 @@ pub fn survey(facts: &mut Facts, host: &Host, store: &Path, only: &[PathBuf]) ->
             prove(build, &report, &driver);
         }
     }
+    if let Some(windows) = &mut facts.host.windows {
+        let folders: Vec<PathBuf> =
+            builds.iter().map(|build| build.path.clone()).filter(|path| path.is_dir()).collect();
+        windows.marked_files = crate::host::mark_of_the_web::marked_files(&folders);
+    }
     facts.cuda_libraries = cuda_libraries::find(host, &builds);
     facts.builds = builds;
     Ok(())

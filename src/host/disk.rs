@@ -31,7 +31,12 @@ fn free_of_existing(folder: &Path) -> io::Result<Bytes> {
 #[cfg(windows)]
 fn free_of_existing(folder: &Path) -> io::Result<Bytes> {
     use std::os::windows::ffi::OsStrExt as _;
-    let name: Vec<u16> = folder.as_os_str().encode_wide().chain([0]).collect();
+    let mut name: Vec<u16> = folder.as_os_str().encode_wide().collect();
+    // A network share's name must end with a backslash.
+    if name.last() != Some(&u16::from(b'\\')) {
+        name.push(u16::from(b'\\'));
+    }
+    name.push(0);
     let mut free = 0u64;
     #[expect(unsafe_code, reason = "the system's GetDiskFreeSpaceExW")]
     // SAFETY: `name` ends with a zero, `free` outlives the call, and the two figures not wanted may be null.

@@ -10,6 +10,7 @@ pub mod facts;
 pub mod file_names;
 #[cfg(unix)]
 mod linux;
+pub mod mark_of_the_web;
 mod models;
 mod nvml;
 pub mod nvml_code;

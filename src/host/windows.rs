@@ -3,6 +3,7 @@
 mod driver;
 mod registry;
 mod system;
+mod volume;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

@@ -405,7 +405,7 @@ mod tests {
         fs_err::create_dir_all(root.path().join("home/u/.cache/huggingface")).unwrap();
         fs_err::write(root.path().join("home/u/.cache/huggingface/token"), "hf_login\n").unwrap();
         fs_err::write(root.path().join("mine"), "hf_file").unwrap();
-        let home = ("HOME", "/home/u");
+        let home = (if cfg!(windows) { "USERPROFILE" } else { "HOME" }, "/home/u");
         assert_eq!(token(&host(&[home], root.path())).as_deref(), Some("hf_login"));
         assert_eq!(token(&host(&[home, ("HF_TOKEN_PATH", "/mine")], root.path())).as_deref(), Some("hf_file"));
         assert_eq!(token(&host(&[home, ("HF_TOKEN", " hf_x ")], root.path())).as_deref(), Some("hf_x"));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::system::system_folder;
 use crate::host::Host;
 use crate::host::facts::{Container, Disk, DiskPurpose, Fact, JitCache, KernelDriver, Origin, PciGpu, UserDriver, Wsl};
+use crate::units::Bytes;
 
 /// Windows lists its cards in the registry, with what it calls them.
 pub(in crate::host) fn cards(_host: &Host) -> Fact<Vec<PciGpu>> {
@@ -42,16 +43,37 @@ pub(in crate::host) fn wsl(_host: &Host, _libraries: &[PathBuf]) -> Option<Wsl> 
 }
 
 pub(in crate::host) fn disk(_host: &Host, purpose: DiskPurpose, path: &Path) -> Disk {
-    let unknown = || "not looked at on Windows".to_owned();
     Disk {
         purpose,
         path: path.to_owned(),
-        free: crate::host::disk::free(path)
-            .map_or_else(|error| Fact::unknown(error.to_string()), |free| Fact::known(free, Origin::OperatingSystem)),
-        filesystem: Fact::unknown(unknown()),
+        free: disk_free(path),
+        filesystem: super::volume::filesystem(path),
         noexec: Fact::known(false, Origin::OperatingSystem),
-        writable: Fact::unknown(unknown()),
-        rotational: Fact::unknown(unknown()),
+        writable: writable(path),
+        rotational: Fact::unknown("Windows tells administrators only"),
+    }
+}
+
+/// What this user may still write to the disk of `path`.
+pub(super) fn disk_free(path: &Path) -> Fact<Bytes> {
+    crate::host::disk::free(path).map_or_else(
+        |error| Fact::unknown(format!("free space of `{}`: {error}", path.display())),
+        |free| Fact::known(free, Origin::OperatingSystem),
+    )
+}
+
+/// Access lists are too many to be read right: a file that Windows deletes on closing is the question itself.
+fn writable(path: &Path) -> Fact<bool> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let Some(folder) = absolute.ancestors().find(|folder| folder.is_dir()) else {
+        return Fact::unknown(format!("`{}` is on no disk that is there", path.display()));
+    };
+    match tempfile::tempfile_in(folder) {
+        Ok(_) => Fact::known(true, Origin::OperatingSystem),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Fact::known(false, Origin::OperatingSystem)
+        }
+        Err(error) => Fact::unknown(error.to_string()),
     }
 }
 

@@ -2,11 +2,9 @@
 #![expect(unsafe_code, reason = "the system answers through C functions only")]
 
 use std::io;
-use std::os::windows::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
-use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
 use windows_sys::Win32::System::Power::{GetSystemPowerStatus, SYSTEM_POWER_STATUS};
 use windows_sys::Win32::System::SystemInformation::{
     GetSystemDirectoryW, GlobalMemoryStatusEx, MEMORYSTATUSEX, OSVERSIONINFOW,
@@ -46,7 +44,7 @@ pub(in crate::host) fn system(_host: &Host, store: &Path) -> HostFacts {
         swap_total: fact(&memory, |memory| memory.ullTotalPageFile.saturating_sub(memory.ullTotalPhys)),
         cgroup_memory_limit: Fact::unknown("Windows has no control groups"),
         cgroup_cpu_limit: Fact::unknown("Windows has no control groups"),
-        store_disk_free: disk_free(store),
+        store_disk_free: super::driver::disk_free(store),
         on_battery: on_battery(),
         windows: Some(windows_facts(&memory)),
     }
@@ -65,6 +63,8 @@ fn windows_facts(memory: &io::Result<MEMORYSTATUSEX>) -> WindowsFacts {
             1,
         ),
         smart_app_control: smart_app_control(),
+        quarantined: Fact::unknown("only an administrator may read Defender's history"),
+        marked_files: Fact::unknown("no build was looked at"),
         commit_limit: fact(memory, |memory| memory.ullTotalPageFile),
         commit_available: fact(memory, |memory| memory.ullAvailPageFile),
     }
@@ -125,27 +125,6 @@ fn on_battery() -> Fact<bool> {
         (1.., 1) => Fact::known(false, Origin::OperatingSystem),
         _ => Fact::unknown("Windows does not say"),
     }
-}
-
-/// What this user may still write to the disk of `path`, or of its nearest ancestor that exists.
-fn disk_free(path: &Path) -> Fact<Bytes> {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let Some(folder) = absolute.ancestors().find(|folder| folder.is_dir()) else {
-        return Fact::unknown(format!("`{}` is on no disk that is there", path.display()));
-    };
-    let mut name: Vec<u16> = folder.as_os_str().encode_wide().collect();
-    // A network share's name must end with a backslash.
-    if name.last() != Some(&u16::from(b'\\')) {
-        name.push(u16::from(b'\\'));
-    }
-    name.push(0);
-    let mut free = 0_u64;
-    // SAFETY: the name ends with a zero; the counters that are not wanted may be null.
-    let ok = unsafe { GetDiskFreeSpaceExW(name.as_ptr(), &raw mut free, std::ptr::null_mut(), std::ptr::null_mut()) };
-    if ok == 0 {
-        return Fact::unknown(format!("free space of `{}`: {}", folder.display(), io::Error::last_os_error()));
-    }
-    Fact::known(Bytes(free), Origin::OperatingSystem)
 }
 
 /// `C:\Windows\System32`, where the driver puts `nvcuda.dll` and `nvml.dll`.
@@ -249,10 +228,9 @@ mod tests {
     #[test]
     fn folders_of_all_spellings_have_a_disk_or_a_reason() {
         for folder in [r"C:\", "C:/windows/system32", r"\\?\C:\windows", "."] {
-            assert!(disk_free(Path::new(folder)).value().unwrap().0 > 0, "{folder}");
+            assert!(super::super::driver::disk_free(Path::new(folder)).value().unwrap().0 > 0, "{folder}");
         }
-        let absent = disk_free(Path::new(r"\\no-such-host\share\folder"));
-        assert!(absent.why_unknown().unwrap().contains("no-such-host"));
+        assert!(super::super::driver::disk_free(Path::new(r"\\no-such-host\share\folder")).value().is_none());
         assert!(system_folder().join("kernel32.dll").is_file());
     }
 }
