@@ -53,6 +53,8 @@ pub(super) fn run(program: &Program, arguments: &InstallArguments) -> Result<Exi
         intact(&store, &id, std::iter::once(&choice.build).chain(&choice.runtime).chain(&wheels))?
     {
         program.printer.note(&format!("{id} is here already"));
+        // A kill between unpacking and use leaves the archive.
+        fetch::forget(&choice.build, &store.archives())?;
         installed
     } else {
         let progress = Reporter::new(program.printer);
@@ -225,12 +227,29 @@ fn finish(
     let proof = proven(program, installed)?;
     let lock = store.lock()?;
     store.activate(installed, &lock)?;
-    let outcome =
-        Done { id: installed.receipt.id.clone(), path: installed.path.clone(), active: true, proof: proof.notes };
+    let outcome = Done {
+        id: installed.receipt.id.clone(),
+        path: installed.path.clone(),
+        active: true,
+        proof: proof.notes.into_iter().chain(signature(installed)).collect(),
+    };
     let text = done(report, &outcome);
     report.installed = Some(outcome);
     print(program, report, &text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the digests prove, and what they do not.
+fn signature(installed: &Installed) -> Option<String> {
+    let ingredients = &installed.receipt.ingredients;
+    let from_network = ingredients.iter().any(|ingredient| ingredient.url.is_some());
+    let checked = ingredients.iter().all(|ingredient| ingredient.checked);
+    let digests = if checked {
+        "size and sha256 are those that the source publishes"
+    } else {
+        "no published sha256 was compared"
+    };
+    from_network.then(|| format!("{digests}; signatures were not looked at"))
 }
 
 /// The proof of an installed build, or what speaks against it.

@@ -59,7 +59,7 @@ pub(super) fn prepare(
         return Err(Failure::new(crate::failure::Kind::Environment, "nothing fits this machine's GPUs")
             .hinted("`llama-doctor fit` with the same flags shows how much is missing"));
     };
-    let server = server(place)?;
+    let server = server(program, place)?;
     let uuids = program.gpus()?.into_iter().filter_map(|gpu| Some((gpu.id, gpu.uuid.value()?.clone()))).collect();
     let servers = plan.options.get(option).map(|option| option.servers.as_slice()).unwrap_or_default();
     let files = servers.iter().map(|server| {
@@ -79,10 +79,13 @@ pub(super) fn prepare(
     Ok(Launch::from_plan(plan, option, &around)?)
 }
 
-/// The program to start: `--server`, or the one in PATH, or its name for a machine that has it.
-fn server(place: &LaunchArguments) -> Result<PathBuf, Failure> {
+/// The program to start: `--server`, or that of the build in use, or the one in PATH, or its name for a machine that has it.
+fn server(program: &Program, place: &LaunchArguments) -> Result<PathBuf, Failure> {
     let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
     let Some(path) = &place.server else {
+        if let Some(ours) = crate::install::store::Store::new(program.home()?).server()? {
+            return absolute(&ours);
+        }
         return Ok(which::which(name).unwrap_or_else(|_| name.into()));
     };
     let path = if path.is_dir() { path.join(name) } else { path.clone() };

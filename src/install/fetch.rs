@@ -36,7 +36,6 @@ pub fn fetch(
     if artifact.sha256.is_none() && !allow_missing_digest {
         return Err(InstallError::NoDigest { name: artifact.name.clone() });
     }
-    let folder = artifact.sha256.map_or_else(|| "unchecked".to_owned(), |digest| digest.to_string()[..16].to_owned());
     let url = Url::parse(&artifact.url).map_err(|_| crate::net::Error::Content {
         name: artifact.name.clone(),
         why: format!("`{}` is not a URL", artifact.url),
@@ -44,7 +43,7 @@ pub fn fetch(
     let request = Request {
         size: artifact.size,
         sha256: artifact.sha256,
-        ..Request::new(url, cache.join(folder).join(&artifact.name), redirects)
+        ..Request::new(url, kept_as(artifact, cache), redirects)
     };
     let done = download(client, &request, progress)?;
     Ok(Archive {
@@ -58,6 +57,19 @@ pub fn fetch(
             checked: artifact.sha256.is_some(),
         },
     })
+}
+
+fn kept_as(artifact: &Artifact, cache: &Path) -> PathBuf {
+    let folder = artifact.sha256.map_or_else(|| "unchecked".to_owned(), |digest| digest.to_string()[..16].to_owned());
+    cache.join(folder).join(&artifact.name)
+}
+
+/// Takes a file out of the cache, if it is there.
+pub fn forget(artifact: &Artifact, cache: &Path) -> Result<(), InstallError> {
+    match fs_err::remove_file(kept_as(artifact, cache)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Downloads a layer of an image into `cache`, or finds it there.

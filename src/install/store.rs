@@ -135,6 +135,14 @@ impl Store {
         }
     }
 
+    /// The `llama-server` of the build in use, under a name that outlives updates where the system has links.
+    pub fn server(&self) -> Result<Option<PathBuf>, InstallError> {
+        let Some(build) = self.current()? else { return Ok(None) };
+        let path =
+            if cfg!(windows) { build.path.join("llama-server.exe") } else { self.stable_path().join("llama-server") };
+        Ok(path.is_file().then_some(path))
+    }
+
     /// Takes a build off the disk. The one in use stays.
     pub fn remove(&self, id: &str, _: &StoreLock) -> Result<Installed, InstallError> {
         let build = self.find(id)?;
