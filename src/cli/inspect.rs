@@ -4,8 +4,9 @@ use clap::Args;
 
 #[derive(Debug, Clone, Args)]
 pub struct Inspect {
-    /// A library, a program, a folder, an archive or wheel, a GGUF file
-    #[arg(value_name = "PATH")]
+    /// A library, a program, a folder, an archive or wheel, a GGUF file; or a model on a hub: `org/repo[:QUANT]`, an
+    /// https:// address, a name of the catalogue
+    #[arg(value_name = "PATH|MODEL")]
     pub what: String,
     /// Also load it, in a process of its own that may crash or hang
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! `inspect PATH`: what one thing is, without running it.
+//! `inspect PATH|MODEL`: what one thing is, without running it.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -18,6 +18,10 @@ use crate::report::inspect::{CudaLibraryFile, Gguf, Inspection, Kind, human};
 
 pub(super) fn run(program: &Program, arguments: &Inspect) -> Result<ExitCode, Failure> {
     let path = Path::new(&arguments.what);
+    if fs_err::symlink_metadata(path).is_err() {
+        let inspection = super::inspect_model::inspect(program, &arguments.what)?;
+        return print(program, &inspection);
+    }
     let facts = program.facts()?;
     let gpus = if program.global.gpu.is_empty() { facts.gpus.clone() } else { program.gpus()? };
     let machinery = Machinery { host: &program.host, gpus: &gpus, driver: driver(program, &facts) };
@@ -26,10 +30,14 @@ pub(super) fn run(program: &Program, arguments: &Inspect) -> Result<ExitCode, Fa
         let report = crate::probe::run(build, PROBE_DEADLINE);
         crate::build::prove::prove(build, &report, &machinery.driver);
     }
+    print(program, &inspection)
+}
+
+fn print(program: &Program, inspection: &Inspection) -> Result<ExitCode, Failure> {
     if program.printer.json {
-        program.printer.json(&inspection)?;
+        program.printer.json(inspection)?;
     } else {
-        program.printer.answer(&human(&inspection, program.printer.verbosity));
+        program.printer.answer(&human(inspection, program.printer.verbosity));
     }
     Ok(ExitCode::SUCCESS)
 }

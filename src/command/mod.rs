@@ -6,6 +6,7 @@ mod check;
 mod completions;
 pub mod fit;
 mod inspect;
+mod inspect_model;
 mod install;
 mod launch;
 mod man;

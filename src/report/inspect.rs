@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::printer::Verbosity;
+use super::repository::RepositoryView;
 use crate::binary::fatbin::Target;
 use crate::binary::{Format, Image};
 use crate::build::archive::Archive;
@@ -44,6 +45,9 @@ pub struct Inspection {
     pub archive: Option<Archive>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gguf: Option<Gguf>,
+    /// What the model's repository offers, for a name on a hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryView>,
 }
 
 impl Inspection {
@@ -57,6 +61,7 @@ impl Inspection {
             cuda_library: None,
             archive: None,
             gguf: None,
+            repository: None,
         }
     }
 
@@ -175,6 +180,9 @@ pub fn human(inspection: &Inspection, verbosity: Verbosity) -> String {
     }
     if let Some(model) = &inspection.gguf {
         gguf_lines(out, model, verbosity);
+    }
+    if let Some(repository) = &inspection.repository {
+        super::repository::lines(out, repository);
     }
     text.trim_end().to_owned()
 }

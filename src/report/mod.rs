@@ -12,4 +12,5 @@ pub mod models;
 pub mod printer;
 pub mod progress;
 pub mod pull;
+pub mod repository;
 pub mod text;

@@ -50,7 +50,7 @@ fn leading_number(text: &str) -> u32 {
 }
 
 /// What a `.gguf` that is no model of its own serves for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sidecar {
     /// Vision or audio projector (`--mmproj`).
