@@ -266,3 +266,33 @@ fn offline_the_cache_is_enough_and_the_hub_is_not_asked() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(hub.server.requests().len(), asked);
 }
+
+/// Killed at points spread over the whole download, a pull leaves nothing that looks finished, and the next one goes on.
+#[test]
+fn a_kill_at_any_point_costs_little() {
+    let body = Gguf::llama().tensor("output.weight", 3_000_000).file();
+    let hub = Hub::start(REPOSITORY, &[("tiny-Q8_0.gguf", body.clone())]);
+    hub.mood.pace.store(6 << 20, Relaxed);
+    let home = tempfile::tempdir().unwrap();
+    let snapshot = cache(home.path(), REPOSITORY).join("snapshots").join(COMMIT).join("tiny-Q8_0.gguf");
+    let mut kills = 0;
+    for milliseconds in [40, 150, 260, 370, 480, 590, 700, 250, 350] {
+        let mut child = hub.program(home.path()).args(["-q", "pull", REPOSITORY]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        child.wait().unwrap();
+        if snapshot.exists() {
+            assert!(fs_err::read(&snapshot).unwrap() == body);
+        }
+    }
+    assert!(kills > 0);
+    hub.mood.pace.store(0, Relaxed);
+    let output = hub.run(home.path(), &["pull", REPOSITORY]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_pulled(home.path(), "tiny-Q8_0.gguf", &body);
+    // Each kill loses at most what its connections had under way: the file did not come anew each time.
+    assert!(hub.cdn.sent() < 3 * body.len() as u64, "{} for {}", hub.cdn.sent(), body.len());
+}

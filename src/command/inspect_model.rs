@@ -1,14 +1,16 @@
 //! `inspect MODEL`: a model that is not a file here. Its header, and everything that its repository offers, so that a
 //! person picks before downloading.
 
-use crate::command::Program;
+use crate::cli::fit::FitArguments;
+use crate::command::{Program, fit};
 use crate::failure::Failure;
+use crate::gguf::Model;
 use crate::model::name::{Hub, ModelName, Selection};
 use crate::model::repository::{Contents, Repository};
 use crate::model::selection::{Selected, select};
-use crate::model::{catalogue_name, resolve};
+use crate::model::{Place, ResolvedModel, catalogue_name, resolve};
 use crate::report::inspect::{Gguf, Inspection, Kind};
-use crate::report::repository::{Offer, RepositoryView, SidecarFile};
+use crate::report::repository::{Largest, Offer, RepositoryView, SidecarFile};
 use crate::source::huggingface::{self, RemoteFile};
 use crate::source::quantization::{GgufName, Sidecar, is_model_start};
 use crate::source::repository::RepositoryId;
@@ -46,9 +48,57 @@ pub(super) fn inspect(program: &Program, text: &str) -> Result<Inspection, Failu
         return Ok(Inspection { repository: Some(view), ..Inspection::new(path, Kind::Gguf) });
     };
     let (model, _) = repository.open(program, &client, &selected)?;
+    foresee(program, &model, &mut view);
     repository.names()[selected.shards[0]].clone_into(&mut view.inspected);
     view.notes.extend(selected.note);
     Ok(Inspection { gguf: Some(Gguf::of(&model)), repository: Some(view), ..Inspection::new(path, Kind::Gguf) })
+}
+
+/// Says for each model the largest context on the GPUs at hand. Only one header was read: the others' weights are taken
+/// as its own, scaled to their size. Without a GPU, or for a model that cannot be planned, nothing is said.
+fn foresee(program: &Program, model: &Model, view: &mut RepositoryView) {
+    match program.gpus() {
+        Ok(gpus) if gpus.iter().any(|gpu| gpu.visible) => {}
+        _ => return,
+    }
+    let inspected = model.file_bytes();
+    for offer in &mut view.offers {
+        let scaled = scaled(model, inspected, offer.bytes.0);
+        let resolved = ResolvedModel {
+            source: offer.pull.clone(),
+            model: scaled,
+            place: Place::Local(offer.pull.clone().into()),
+            notes: Vec::new(),
+        };
+        let plan = match fit::plan_of(program, &FitArguments::default(), &[resolved]) {
+            Ok(plan) => plan,
+            Err(failure) => {
+                view.notes.push(format!("its memory cannot be foreseen: {failure}"));
+                return;
+            }
+        };
+        let server = plan.recommended.and_then(|index| plan.options[index].servers.first());
+        offer.largest = Some(Largest {
+            context: server.map_or(0, |server| server.context),
+            cache_type_k: server.map(|server| server.cache_type_k),
+            cache_type_v: server.map(|server| server.cache_type_v),
+            is_estimate: offer.bytes.0 != inspected,
+        });
+    }
+}
+
+/// The model as if its matrices were quantized to files of `bytes` in all. Vectors stay as they are.
+fn scaled(model: &Model, inspected: u64, bytes: u64) -> Model {
+    let mut scaled = model.clone();
+    let matrices: u64 = model.tensors.iter().filter(|tensor| tensor.dims[1] > 1).map(|tensor| tensor.bytes).sum();
+    let others = inspected.saturating_sub(matrices);
+    let ratio = bytes.saturating_sub(others) as f64 / matrices.max(1) as f64;
+    if bytes != inspected {
+        for tensor in scaled.tensors.iter_mut().filter(|tensor| tensor.dims[1] > 1) {
+            tensor.bytes = (tensor.bytes as f64 * ratio) as u64;
+        }
+    }
+    scaled
 }
 
 fn first_model(repository: &Repository) -> Option<Selected> {
@@ -99,6 +149,7 @@ fn offer(repository: &Repository, names: &[&str], first: usize) -> Offer {
         files: shards.iter().map(|index| names[*index].to_owned()).collect(),
         bytes: Bytes(shards.iter().map(|index| bytes_of(repository, *index).0).sum()),
         sha256: shards.iter().filter_map(|index| listed(repository, *index)?.sha256).collect(),
+        largest: None,
         is_here: shards.iter().all(|index| repository.local_path(*index).is_some()),
         problem,
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::fit::settings::CacheType;
 use crate::net::digest::Sha256Digest;
 use crate::source::quantization::Sidecar;
 use crate::units::Bytes;
@@ -37,8 +38,21 @@ pub struct Offer {
     pub bytes: Bytes,
     /// Of each file, where the hub says it.
     pub sha256: Vec<Sha256Digest>,
+    /// On the GPUs at hand; absent when there is none, or when no plan can be made.
+    pub largest: Option<Largest>,
     pub is_here: bool,
     pub problem: Option<String>,
+}
+
+/// The largest context that fits, with the cache types that `fit` recommends for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Largest {
+    /// 0: it does not fit.
+    pub context: u32,
+    pub cache_type_k: Option<CacheType>,
+    pub cache_type_v: Option<CacheType>,
+    /// Foreseen from another file of the repository, scaled to this one's size.
+    pub is_estimate: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +65,9 @@ pub struct SidecarFile {
 /// For people.
 pub fn lines(out: &mut String, view: &RepositoryView) {
     let _ = writeln!(out, "\n{} offers", view.name);
+    if view.offers.iter().any(|offer| offer.largest.is_some()) {
+        let _ = writeln!(out, "(with the largest context in tokens and its cache type on the GPUs at hand)");
+    }
     let width = view.offers.iter().map(|offer| offer.quantization.chars().count()).max().unwrap_or(0).max(12);
     for offer in &view.offers {
         let here = if offer.is_here { "here" } else { "" };
@@ -58,7 +75,8 @@ pub fn lines(out: &mut String, view: &RepositoryView) {
         let sha256 = sha256.get(..12).unwrap_or("-");
         let files = if offer.files.len() > 1 { format!("{} files", offer.files.len()) } else { String::new() };
         let size = offer.bytes.to_string();
-        let row = format!("  {:width$}  {size:>10}  {sha256:12}  {files:9} {here}", offer.quantization);
+        let largest = offer.largest.as_ref().map(context).unwrap_or_default();
+        let row = format!("  {:width$}  {size:>10}  {largest:20}  {sha256:12}  {files} {here}", offer.quantization);
         let _ = writeln!(out, "{}", row.trim_end());
         if let Some(problem) = &offer.problem {
             let _ = writeln!(out, "    not whole: {problem}");
@@ -82,6 +100,25 @@ pub fn lines(out: &mut String, view: &RepositoryView) {
     if let Some(offer) = view.offers.iter().find(|offer| offer.files.contains(&view.inspected)) {
         let _ = writeln!(out, "\nPlan for it  llama-doctor fit {0}\nBring it     llama-doctor pull {0}", offer.pull);
     }
+}
+
+/// `139,520 q8_0`; an estimate has `~` before it.
+fn context(largest: &Largest) -> String {
+    let Some(cache_type) = largest.cache_type_k else { return "does not fit".to_owned() };
+    let about = if largest.is_estimate { "~" } else { "" };
+    format!("{about}{} {cache_type}", thousands(largest.context))
+}
+
+fn thousands(number: u32) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 const fn kind(sidecar: Sidecar) -> &'static str {
