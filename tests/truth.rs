@@ -112,7 +112,8 @@ fn vectors() -> Vec<Row> {
     let cases: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     cases
         .iter()
-        .filter(|case| case["rc"] == 0)
+        // One case measures the draft's own context, which `predict` does not describe.
+        .filter(|case| case["rc"] == 0 && case["params"]["mtpctx"].is_null())
         .map(|case| {
             let params = &case["params"];
             let number = |name: &str, default: u64| params[name].as_u64().unwrap_or(default) as u32;
@@ -246,11 +247,10 @@ fn every_measured_configuration() {
                 Err(error) => println!("{text}\n   {error}"),
                 Ok(prediction) if predicted(prediction) != row.measured || predicted_host(prediction) != row.host => {
                     println!(
-                        "{text}\n   found    {:?} {:?} fa={} splits={:?}",
+                        "{text}\n   found    {:?} {:?} fa={}",
                         predicted(prediction),
                         predicted_host(prediction),
-                        prediction.flash_attention,
-                        prediction.splits
+                        prediction.flash_attention
                     );
                     println!("   measured {:?} {:?}", row.measured, row.host);
                     let diff: Vec<_> = predicted(prediction)
@@ -277,4 +277,10 @@ fn every_measured_configuration() {
             tally.refused,
         );
     }
+    // What has been reached. One row is known to be off: v0.5.0, Granite hybrid with its cache in host memory.
+    let all = &tallies["all"];
+    assert_eq!(all.refused, 0, "every measured model is modelled");
+    assert!(all.rows - all.exact <= 1, "{} of {} rows are not exact", all.rows - all.exact, all.rows);
+    assert!(all.low > -10 * MIB as i64, "predicted {} bytes too low", -all.low);
+    assert_eq!(all.host_exact, all.rows, "host buffers are exact");
 }

@@ -211,6 +211,17 @@ impl Architecture {
         self.graph == GraphKind::Deepseek2 && matches!(model.layers(), 47 | 48) && model.vocabulary == 154_880
     }
 
+    /// What tells a layer from another beyond its weights: where its number decides.
+    pub(crate) fn layer_kind(&self, model: &Model, layer: u32) -> u64 {
+        match self.style.rope {
+            Rope::AllButEveryFourth => {
+                let interval = model.whole("no_rope_layer_interval").unwrap_or(4).max(1);
+                u64::from(u64::from(layer + 1).is_multiple_of(interval))
+            }
+            _ => 0,
+        }
+    }
+
     /// Every layer has a state and a cache (falcon-h1).
     pub(crate) const fn attends_and_recurs(&self) -> bool {
         matches!(self.memory, Memory::Both)

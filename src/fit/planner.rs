@@ -108,7 +108,7 @@ impl Question<'_> {
         let found = search.largest()?;
         let asked = self.cache_type_k.is_some() || self.cache_type_v.is_some();
         let has_cache = found.servers.iter().any(|server| server.need.prediction.kv_bytes > 0);
-        let leaves_gpu = |need: &Need| types.1.is_quantized() && !attention_stays(need);
+        let leaves_gpu = |need: &Need| types.1.is_quantized() && !need.prediction.attention_stays;
         if !asked && types.1.is_quantized() && (!has_cache || found.servers.iter().any(|one| leaves_gpu(&one.need))) {
             return Ok(None);
         }
@@ -262,15 +262,6 @@ fn is_phi3_fault(need: &Need, model: &Model) -> bool {
         && settings.cache_type_v.is_quantized()
         && settings.parallel > 1
         && !settings.kv_unified
-}
-
-/// With everything on GPUs, a prompt's graph has one part for each and one for the input; attention that left would add more.
-fn attention_stays(need: &Need) -> bool {
-    let settings = &need.settings;
-    let layers_on_gpu = need.prediction.layers.iter().all(|place| matches!(place, super::LayerPlace::Device(_)));
-    let in_host = settings.cpu_moe_layers > 0 || !settings.tensor_overrides.is_empty() || !settings.kv_offload;
-    let devices = need.devices.iter().filter(|device| device.memory.context > 0).count();
-    !layers_on_gpu || in_host || need.prediction.splits.0 <= devices + 2
 }
 
 fn shown(gpu: &PlanGpu) -> PlanDevice {

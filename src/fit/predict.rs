@@ -9,6 +9,7 @@ use super::context::Context;
 use super::graph::allocator;
 use super::graph::builder::{Batch, Builder};
 use super::graph::cuda::CudaDevice;
+use super::graph::repeats::Layers;
 use super::graph::scheduler::{self, Backend};
 use super::graph::tensor::{Op, Place};
 use super::memory;
@@ -62,6 +63,8 @@ pub struct Prediction {
     pub bytes_per_token: u64,
     /// Whether flash attention is used, `auto` resolved.
     pub flash_attention: bool,
+    /// Every layer's flash attention runs where the layer is: false where the GPU has no kernel for the types.
+    pub attention_stays: bool,
     /// As `-ngl` counts: layers plus one for the output.
     pub gpu_layers: u32,
     /// Tokens of all slots together, after llama.cpp's rounding.
@@ -69,8 +72,6 @@ pub struct Prediction {
     /// The most tokens that one slot can hold.
     pub context_per_slot: u64,
     pub layers: Vec<LayerPlace>,
-    /// Parts of the graph that different backends compute, for a prompt and for one token.
-    pub splits: (usize, usize),
     /// What the user should know about the figures.
     pub notes: Vec<String>,
 }
@@ -88,20 +89,22 @@ pub fn predict(model: &Model, settings: &Settings, devices: &[Device], build: Bu
     // A quantized V forces flash attention on: then nothing is probed.
     let probes = settings.flash_attention == FlashAttention::Auto && !quantized_v;
     let mut compute = vec![0; placement.used.len() + 1];
-    let mut splits = (0, 0);
+    let mut attention_stays = true;
+    let layers = Layers::without_repeats(model, &placement);
     for variant in build.variants() {
         let replay = |context: &Context| {
-            Replay { model, context, placement: &placement, settings, devices, variant: *variant }.run()
+            Replay { model, context, placement: &placement, settings, devices, variant: *variant, layers: &layers }
+                .run()
         };
         let mut result = replay(&context);
         if probes && context.flash_attention && !result.attention_stays {
             context.flash_attention = false;
             result = replay(&context);
         }
+        attention_stays &= result.attention_stays;
         compute.iter_mut().zip(result.peaks).for_each(|(most, peak)| *most = (*most).max(peak));
-        splits = result.splits;
     }
-    Ok(assemble(model, settings, devices, build, &Parts { context, placement, compute, splits }))
+    Ok(assemble(model, settings, devices, build, &Parts { context, placement, compute, attention_stays }))
 }
 
 fn check_types(model: &Model, context: &Context) -> Result<(), FitError> {
@@ -122,11 +125,11 @@ struct Parts {
     context: Context,
     placement: Placement,
     compute: Vec<u64>,
-    splits: (usize, usize),
+    attention_stays: bool,
 }
 
 fn assemble(model: &Model, settings: &Settings, devices: &[Device], build: Build, parts: &Parts) -> Prediction {
-    let Parts { context, placement, compute, splits } = parts;
+    let Parts { context, placement, compute, attention_stays } = parts;
     let (weights, host_name) = memory::weights(model, placement, settings.load_mode, settings.mtp_draft_tokens > 0);
     let (kv, kv_bytes) = memory::kv_cache(model, context, placement);
     let (state, recurrent_bytes) = memory::recurrent_state(model, context, placement);
@@ -155,6 +158,7 @@ fn assemble(model: &Model, settings: &Settings, devices: &[Device], build: Build
         recurrent_bytes,
         bytes_per_token: memory::bytes_per_token(model, context),
         flash_attention: context.flash_attention,
+        attention_stays: *attention_stays,
         gpu_layers: placement.gpu_layers,
         context: context.cells_total,
         context_per_slot: context.cells_per_sequence,
@@ -166,7 +170,6 @@ fn assemble(model: &Model, settings: &Settings, devices: &[Device], build: Build
                 Place::Host => LayerPlace::Host,
             })
             .collect(),
-        splits: *splits,
         notes: build.note().into_iter().collect(),
     }
 }
@@ -179,13 +182,14 @@ struct Replay<'a> {
     settings: &'a Settings,
     devices: &'a [Device],
     variant: Variant,
+    layers: &'a Layers,
 }
 
+#[derive(Default)]
 struct Replayed {
     peaks: Vec<u64>,
     /// Every layer's flash attention runs where the layer is.
     attention_stays: bool,
-    splits: (usize, usize),
 }
 
 impl Replay<'_> {
@@ -202,15 +206,20 @@ impl Replay<'_> {
         let mut first = self.reserve(prompt);
         let second = self.reserve(one);
         first.peaks.iter_mut().zip(&second.peaks).for_each(|(peak, other)| *peak = (*peak).max(*other));
-        first.splits = (first.splits.0, second.splits.0);
         // llama.cpp probes with one token a sequence: host layers' work is not worth a GPU then.
         first.attention_stays = second.attention_stays;
         first
     }
 
+    /// Replays one graph: with a few of the layers that repeat, and with all where that proves nothing.
     fn reserve(&self, batch: Batch) -> Replayed {
+        self.reserve_layers(batch, self.layers)
+            .unwrap_or_else(|| self.reserve_layers(batch, &Layers::all(self.model)).unwrap_or_default())
+    }
+
+    fn reserve_layers(&self, batch: Batch, layers: &Layers) -> Option<Replayed> {
         let rules = self.variant.rules();
-        let mut builder = Builder::new(self.model, self.context, self.placement, rules, batch);
+        let mut builder = Builder::new(self.model, self.context, self.placement, rules, batch, &layers.built);
         match self.model.architecture.graph {
             GraphKind::Transformer => builder.transformer(),
             GraphKind::Deepseek2 => builder.deepseek2(),
@@ -219,6 +228,9 @@ impl Replay<'_> {
             GraphKind::GraniteHybrid => builder.granite_hybrid(),
         }
         let attention = std::mem::take(&mut builder.attention_nodes);
+        let ends = std::mem::take(&mut builder.layer_ends);
+        let equal_after: Vec<_> =
+            layers.equal_after.iter().map(|(first, second)| (ends[*first], ends[*second])).collect();
         let backends: Vec<Backend> = self
             .placement
             .used
@@ -243,6 +255,7 @@ impl Replay<'_> {
             plan.tensors[*id as usize].op != Op::FlashAttention
                 || plan.assigned[*id as usize] == self.placement.backend_of(self.placement.layers[*layer as usize])
         });
-        Replayed { peaks: allocator::peaks(&plan, &backends), attention_stays, splits: (plan.splits, 0) }
+        let peaks = allocator::peaks(&plan, &backends, &equal_after)?;
+        Some(Replayed { peaks, attention_stays })
     }
 }

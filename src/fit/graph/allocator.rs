@@ -3,20 +3,27 @@
 
 use super::cuda;
 use super::scheduler::{Backend, Plan};
-use super::tensor::{Home, Op, Tensor};
+use super::tensor::{Home, Id, Op, Tensor};
 
 /// `TENSOR_ALIGNMENT` for host buffers, and CUDA's own, bytes (`ggml/src/ggml-impl.h:44`, `ggml-cuda.cu:898`).
 const HOST_ALIGNMENT: u64 = 32;
 const CUDA_ALIGNMENT: u64 = 128;
 
-/// The peak of each backend's buffer, bytes, in the order of `backends`.
-pub(crate) fn peaks(plan: &Plan, backends: &[Backend]) -> Vec<u64> {
+/// The peak of each backend's buffer, bytes, in the order of `backends`; `None` when the allocator's state differs
+/// after two nodes of a pair in `equal_after`.
+pub(crate) fn peaks(plan: &Plan, backends: &[Backend], equal_after: &[(Id, Id)]) -> Option<Vec<u64>> {
     let mut run = Run::new(plan, backends);
+    run.watched = equal_after.iter().flat_map(|(first, second)| [(*first, None), (*second, None)]).collect();
     run.leaves();
     run.inputs();
     run.nodes();
-    run.heaps.iter().map(|heap| heap.peak).collect()
+    let state = |id: Id| run.watched.iter().find(|(watched, _)| *watched == id).and_then(|(_, state)| state.as_ref());
+    let proven = equal_after.iter().all(|(first, second)| state(*first).is_some() && state(*first) == state(*second));
+    proven.then(|| run.heaps.iter().map(|heap| heap.peak).collect())
 }
+
+/// The free blocks of every heap, and where the watched node's result is.
+type Snapshot = (Vec<Vec<(u64, u64)>>, u8, u64);
 
 /// A buffer that only grows: its free blocks by address, the last one endless.
 struct Heap {
@@ -92,6 +99,8 @@ struct Run<'a> {
     backends: &'a [Backend],
     heaps: Vec<Heap>,
     states: Vec<State>,
+    /// Nodes after which the state is kept.
+    watched: Vec<(Id, Option<Snapshot>)>,
 }
 
 impl<'a> Run<'a> {
@@ -100,7 +109,7 @@ impl<'a> Run<'a> {
             .iter()
             .map(|backend| Heap::new(if backend.is_host() { HOST_ALIGNMENT } else { CUDA_ALIGNMENT }))
             .collect();
-        Self { plan, backends, heaps, states: vec![State::default(); plan.tensors.len()] }
+        Self { plan, backends, heaps, states: vec![State::default(); plan.tensors.len()], watched: Vec::new() }
     }
 
     fn tensor(&self, id: u32) -> &'a Tensor {
@@ -152,6 +161,11 @@ impl<'a> Run<'a> {
             self.allocate(id, backend);
             for source in node.sources() {
                 self.released(source);
+            }
+            if let Some(at) = self.watched.iter().position(|(watched, _)| *watched == id) {
+                let state = self.states[id as usize];
+                let free = self.heaps.iter().map(|heap| heap.free.clone()).collect();
+                self.watched[at].1 = Some((free, state.backend, state.offset));
             }
         }
     }

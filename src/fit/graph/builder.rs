@@ -25,6 +25,10 @@ pub(crate) struct Builder<'a> {
     pub(crate) placement: &'a Placement,
     pub(crate) rules: Rules,
     pub(crate) batch: Batch,
+    /// The layers to build: all, or without those that only repeat.
+    pub(crate) layers: Vec<u32>,
+    /// What each built layer hands on.
+    pub(crate) layer_ends: Vec<Id>,
     /// `inp_pos` and `out_ids`, created when first asked for.
     pub(crate) positions: Id,
     pub(crate) output_rows: Id,
@@ -58,6 +62,7 @@ impl<'a> Builder<'a> {
         placement: &'a Placement,
         rules: Rules,
         batch: Batch,
+        layers: &[u32],
     ) -> Self {
         Self {
             graph: Graph::default(),
@@ -66,6 +71,8 @@ impl<'a> Builder<'a> {
             placement,
             rules,
             batch,
+            layers: layers.to_vec(),
+            layer_ends: Vec::new(),
             positions: NONE,
             output_rows: NONE,
             attention_scale: NONE,
@@ -208,6 +215,10 @@ impl<'a> Builder<'a> {
             self.output_rows = self.graph.input(TensorType::I32, [self.batch.outputs, 1, 1, 1]);
         }
         self.output_rows
+    }
+
+    pub(crate) fn end_layer(&mut self, output: Id) {
+        self.layer_ends.push(output);
     }
 
     pub(crate) fn is_last(&self, layer: u32) -> bool {

@@ -12,7 +12,7 @@ impl Builder<'_> {
         let mut current = self.input_embedding(false);
         let states = self.state_inputs();
         let inputs = self.attention_inputs();
-        for layer in 0..self.model.layers() {
+        for layer in self.layers.clone() {
             let normed = self.layer_norm(current, layer, "attn_norm");
             self.graph.expand(normed);
             let mixed = if self.model.recurrent[layer as usize] {
@@ -24,6 +24,7 @@ impl Builder<'_> {
             let normed = self.layer_norm(middle, layer, "post_attention_norm");
             let fed = self.feed_forward_or_experts(normed, layer);
             current = self.graph.add(fed, middle);
+            self.end_layer(current);
         }
         // The hidden state before the rows are chosen feeds multi-token prediction: it stays.
         let weight = self.global("output_norm.weight");

@@ -8,7 +8,7 @@ impl Builder<'_> {
         let mut current = self.input_embedding(false);
         let states = self.state_inputs();
         let inputs = self.attention_inputs();
-        for layer in 0..self.model.layers() {
+        for layer in self.layers.clone() {
             let normed = self.layer_norm(current, layer, "attn_norm");
             let mut mixed = if self.model.recurrent[layer as usize] {
                 self.mamba2_layer(states, normed, layer)
@@ -26,6 +26,7 @@ impl Builder<'_> {
             let fed = self.feed_forward_or_experts(normed, layer);
             let fed = self.scale_residual(fed);
             current = self.graph.add(fed, middle);
+            self.end_layer(current);
         }
         self.finish(current, Op::RmsNorm);
     }

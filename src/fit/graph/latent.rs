@@ -9,7 +9,7 @@ impl Builder<'_> {
     pub(crate) fn deepseek2(&mut self) {
         let mut current = self.input_embedding(false);
         let inputs = self.latent_inputs();
-        for layer in 0..self.model.layers() {
+        for layer in self.layers.clone() {
             let normed = self.layer_norm(current, layer, "attn_norm");
             let mut attended = self.latent_attention(&inputs, normed, layer);
             let mut residual = current;
@@ -21,6 +21,7 @@ impl Builder<'_> {
             let normed = self.layer_norm(middle, layer, "ffn_norm");
             let fed = self.feed_forward_or_experts(normed, layer);
             current = self.graph.add(fed, middle);
+            self.end_layer(current);
         }
         self.finish(current, Op::RmsNorm);
     }

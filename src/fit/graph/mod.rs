@@ -13,6 +13,7 @@ pub(crate) mod fusion;
 pub(crate) mod hybrid;
 pub(crate) mod latent;
 pub(crate) mod recurrent;
+pub(crate) mod repeats;
 pub(crate) mod scheduler;
 pub(crate) mod tensor;
 pub(crate) mod transformer;

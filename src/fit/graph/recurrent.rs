@@ -115,7 +115,7 @@ impl Builder<'_> {
     pub(crate) fn mamba(&mut self) {
         let mut current = self.input_embedding(false);
         let inputs = self.state_inputs();
-        for layer in 0..self.model.layers() {
+        for layer in self.layers.clone() {
             let normed = self.layer_norm(current, layer, "attn_norm");
             let mut mixed = if self.is_mamba2(layer) {
                 self.mamba2_layer(inputs, normed, layer)
@@ -127,6 +127,7 @@ impl Builder<'_> {
                 current = self.output_rows_of(current);
             }
             current = self.graph.add(mixed, current);
+            self.end_layer(current);
         }
         self.finish(current, Op::RmsNorm);
     }

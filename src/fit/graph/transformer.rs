@@ -14,8 +14,9 @@ impl Builder<'_> {
             self.input_attention_scale();
         }
         let inputs = self.attention_inputs();
-        for layer in 0..self.model.layers() {
+        for layer in self.layers.clone() {
             current = self.transformer_layer(&inputs, current, layer);
+            self.end_layer(current);
         }
         if style.rows_late {
             self.graph.get_mut(current).is_output = true;

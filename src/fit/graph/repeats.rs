@@ -1,0 +1,98 @@
+//! Layers that repeat: a graph of a few of them grows a buffer as high as a graph of all, and the allocator proves it.
+//!
+//! A layer's nodes follow from its weights' shapes and places alone. When a layer (or a group of layers that repeats) leaves the
+//! allocator in the state in which it found it, every further one does so too: leaving them out changes nothing.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use super::tensor::Place;
+use crate::fit::model::Model;
+use crate::fit::placement::Placement;
+
+/// The longest group of layers that is looked for: windows come every sixth layer, some models mix eight.
+const LONGEST_GROUP: usize = 8;
+/// Groups that stay in the graph; the state after the last must equal the state before it.
+const KEPT_GROUPS: usize = 3;
+
+/// Layers to build, and the proof that the others may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Layers {
+    pub(crate) built: Vec<u32>,
+    /// Pairs of positions in `built` after which the allocator must be in the same state.
+    pub(crate) equal_after: Vec<(usize, usize)>,
+}
+
+impl Layers {
+    pub(crate) fn all(model: &Model) -> Self {
+        Self { built: (0..model.layers()).collect(), equal_after: Vec::new() }
+    }
+
+    /// Leaves out what repeats. The last layer always stays: it ends differently.
+    pub(crate) fn without_repeats(model: &Model, placement: &Placement) -> Self {
+        let kinds: Vec<u64> = (0..model.layers()).map(|layer| kind(model, placement, layer)).collect();
+        let end = kinds.len().saturating_sub(1);
+        let mut layers = Self::default();
+        let mut at = 0;
+        while at < end {
+            let group = (1..=LONGEST_GROUP).find_map(|length| {
+                let times = repeats(&kinds[at..end], length);
+                (times > KEPT_GROUPS).then_some((length, times))
+            });
+            let Some((length, times)) = group else {
+                layers.built.push(at as u32);
+                at += 1;
+                continue;
+            };
+            layers.built.extend((at..at + length * KEPT_GROUPS).map(|layer| layer as u32));
+            let last = layers.built.len() - 1;
+            layers.equal_after.push((last - length, last));
+            at += length * times;
+        }
+        layers.built.extend((end..kinds.len()).map(|layer| layer as u32));
+        layers
+    }
+}
+
+/// How often the first `length` kinds follow each other.
+fn repeats(kinds: &[u64], length: usize) -> usize {
+    if length > kinds.len() {
+        return 0;
+    }
+    kinds.chunks_exact(length).take_while(|group| *group == &kinds[..length]).count()
+}
+
+/// Everything about a layer that its nodes depend on.
+fn kind(model: &Model, placement: &Placement, layer: u32) -> u64 {
+    let index = layer as usize;
+    let mut hasher = DefaultHasher::new();
+    placement.layers[index].hash(&mut hasher);
+    (model.heads[index], model.kv_heads[index], model.windowed[index], model.recurrent[index]).hash(&mut hasher);
+    (layer < model.cached_layers(), model.whole_at("expert_used_count", layer)).hash(&mut hasher);
+    model.architecture.layer_kind(model, layer).hash(&mut hasher);
+    let mut weights: Vec<(&str, u32)> =
+        model.layer_weights[index].iter().map(|(name, weight)| (&**name, *weight)).collect();
+    weights.sort_unstable();
+    for (name, weight) in weights {
+        let place = placement.weights[weight as usize];
+        let weight = &model.weights[weight as usize];
+        (name, weight.dims, place).hash(&mut hasher);
+        // Types count where weights are copied to a GPU, and where kernels are fused by type.
+        if place == Place::Host || name.contains("exp") {
+            weight.kind.hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repeats;
+
+    #[test]
+    fn groups_are_counted_from_the_start() {
+        assert_eq!(repeats(&[1, 1, 1, 2], 1), 3);
+        assert_eq!(repeats(&[1, 2, 1, 2, 1], 2), 2);
+        assert_eq!(repeats(&[1], 2), 0);
+    }
+}
