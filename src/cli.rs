@@ -5,6 +5,7 @@ pub mod bench;
 pub mod builds;
 pub mod check;
 pub mod completions;
+pub mod explain;
 pub mod fit;
 pub mod inspect;
 pub mod install;
@@ -72,6 +73,8 @@ pub const DRIVER_CHILD: &str = "driver-child";
 pub enum Command {
     /// Diagnose this machine (the default)
     Check(check::CheckArguments),
+    /// Explain one check: what, why, how to mend it
+    Explain(explain::ExplainArguments),
     /// Find the largest context and the KV cache types that fit
     Fit(fit::FitCommand),
     /// Write the scripts that start a plan, and with --run start it

@@ -43,6 +43,8 @@ impl Check for NvmlAnswers {
                     finding.remedies(remedy::install_driver(*context))
                 } else if code == 9 && context.on_real_linux() && context.container().is_none() {
                     finding.remedy(Remedy::command("Load the module", "sudo modprobe nvidia"))
+                } else if context.container().is_some() {
+                    finding.remedy(Remedy::advice("Restart the container; if that does not help, look at the host's driver"))
                 } else {
                     finding.remedy(remedy::reboot())
                 };

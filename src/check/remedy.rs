@@ -42,7 +42,7 @@ pub(super) fn install_driver(context: Context<'_>) -> Vec<Remedy> {
 }
 
 pub(super) fn reboot() -> Remedy {
-    Remedy::command("Then restart the machine", "sudo reboot")
+    Remedy::command("Restart the machine", "sudo reboot")
 }
 
 /// How to bring the driver up to date.

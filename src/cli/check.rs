@@ -24,4 +24,16 @@ pub struct CheckArguments {
     /// Count warnings as failures
     #[arg(long)]
     pub strict: bool,
+    /// Mend what llama-doctor itself installed: show each repair and ask
+    #[arg(long)]
+    pub fix: bool,
+    /// Take back what `--fix` has done
+    #[arg(long, conflicts_with = "fix")]
+    pub undo: bool,
+    /// With `--fix`: do not ask
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
+    /// Write a report for a bug tracker, without names, paths of homes, and tokens: `.md` or `.html`
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }

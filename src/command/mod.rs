@@ -4,7 +4,9 @@ mod bench;
 mod builds;
 mod check;
 mod completions;
+mod explain;
 pub mod fit;
+mod fix;
 mod inspect;
 mod inspect_model;
 mod install;
@@ -102,6 +104,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         None => check::run(&program, &CheckArguments::default()),
         Some(Command::Check(arguments)) => check::run(&program, &arguments),
         Some(Command::Inspect(arguments)) => inspect::run(&program, &arguments),
+        Some(Command::Explain(arguments)) => explain::run(&program, &arguments),
         Some(Command::DriverChild) => Ok(crate::host::driver_api::run_child()),
         Some(Command::ProbeChild) => Ok(crate::probe::run_child()),
     }

@@ -5,6 +5,7 @@ pub mod choose;
 pub mod fetch;
 pub mod prove;
 pub mod receipt;
+pub mod repair;
 pub mod stage;
 pub mod store;
 

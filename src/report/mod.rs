@@ -1,8 +1,10 @@
 //! What people and programs read. Prints, and never decides.
 
 pub mod bench;
+pub mod bug_report;
 pub mod builds;
 pub mod check;
+pub mod explain;
 pub mod fit;
 pub mod html;
 pub mod inspect;

@@ -1,0 +1,239 @@
+//! What `check --fix` mends by itself: small things of our own, each remembered so that `--undo` takes it back.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::InstallError;
+use super::store::{Store, StoreLock};
+use crate::build::{BackendState, Build};
+use crate::host::facts::Facts;
+
+/// Partial files younger than this may still be wanted.
+const STALE_SECONDS: u64 = 86_400;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repair {
+    /// A link that the receipt names and that is not there.
+    Link { path: PathBuf, to: String },
+    /// A partial download of ours that nobody goes on with.
+    SetAside { path: PathBuf },
+    /// Windows' mark on a downloaded file of ours.
+    Unmark { path: PathBuf },
+    /// Another installed build in the place of the one in use, which does not work.
+    Use { id: String, instead_of: String },
+    /// The official CUDA libraries beside an installed build.
+    Companion { id: String, tag: String, major: u32 },
+}
+
+impl Repair {
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Link { path, to } => format!("make the link `{}` to `{to}`", path.display()),
+            Self::SetAside { path } => format!("set the abandoned download `{}` aside", path.display()),
+            Self::Unmark { path } => format!("remove Windows' mark from `{}`", path.display()),
+            Self::Use { id, instead_of } => format!("use {id}, which works, instead of {instead_of}"),
+            Self::Companion { id, major, .. } => {
+                format!("put the official CUDA {major} libraries beside {id} (a download of some hundred megabytes)")
+            }
+        }
+    }
+}
+
+/// What was done, in the order of doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "did")]
+pub enum Step {
+    Linked { path: PathBuf },
+    Moved { from: PathBuf, to: PathBuf },
+    Unmarked { stream: PathBuf, content: String },
+    Used { id: String, instead_of: String },
+    Added { files: Vec<PathBuf> },
+}
+
+/// What can be mended here. Only what lies in our own store.
+pub fn plan(facts: &Facts, store: &Store) -> Result<Vec<Repair>, InstallError> {
+    let mut repairs = Vec::new();
+    let installed = store.list()?;
+    for build in &installed {
+        for (name, to) in &build.receipt.links {
+            let path = build.path.join(name);
+            let target = path.parent().map(|folder| folder.join(to));
+            if !path.exists() && target.is_some_and(|target| target.exists()) {
+                repairs.push(Repair::Link { path, to: to.clone() });
+            }
+        }
+    }
+    for partial in &facts.partial_downloads {
+        if partial.ours && partial.age_seconds > STALE_SECONDS && partial.path.starts_with(&store.root) {
+            repairs.push(Repair::SetAside { path: partial.path.clone() });
+        }
+    }
+    let marked = facts.host.windows.as_ref().and_then(|windows| windows.marked_files.value());
+    for path in marked.into_iter().flatten().filter(|path| path.starts_with(&store.root)) {
+        repairs.push(Repair::Unmark { path: path.clone() });
+    }
+    let examined = |path: &Path| facts.builds.iter().find(|build| same(&build.path, path));
+    let mut companions = Vec::new();
+    for build in &installed {
+        let Some(backend) = examined(&build.path).and_then(|build| build.backend("CUDA")) else { continue };
+        let lacks = backend
+            .missing
+            .iter()
+            .any(|name| name.to_ascii_lowercase().contains("cublas") || name.to_ascii_lowercase().contains("cudart"));
+        if let Some(major) = backend.runtime_major.filter(|_| lacks) {
+            companions.push(Repair::Companion { id: build.receipt.id.clone(), tag: build.receipt.tag.clone(), major });
+        }
+    }
+    if let Some(current) = store.current()? {
+        let works = |build: &Build| build.backend("CUDA").is_some_and(|cuda| cuda.state == BackendState::Works);
+        let current_works = examined(&current.path).is_none_or(works);
+        let better = installed.iter().find(|build| examined(&build.path).is_some_and(works));
+        // A build that only lacks its libraries gets them; another build is the second choice.
+        if let Some(better) = better.filter(|_| !current_works && companions.is_empty()) {
+            let (id, instead_of) = (better.receipt.id.clone(), current.receipt.id);
+            repairs.push(Repair::Use { id, instead_of });
+        }
+    }
+    repairs.extend(companions);
+    Ok(repairs)
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
+}
+
+/// Does one repair, all but [`Repair::Companion`], which is an installation.
+pub fn apply(repair: &Repair, store: &Store, lock: &StoreLock) -> Result<Option<Step>, InstallError> {
+    Ok(match repair {
+        Repair::Link { path, to } => {
+            link(to, path)?;
+            Some(Step::Linked { path: path.clone() })
+        }
+        Repair::SetAside { path } => {
+            let folder = store.root.join("undo");
+            fs_err::create_dir_all(&folder)?;
+            let name = path.file_name().unwrap_or_default();
+            let free = (0..).map(|number| folder.join(format!("{number}-{}", name.to_string_lossy())));
+            let to = free.into_iter().find(|path| !path.exists()).unwrap_or_else(|| folder.join(name));
+            fs_err::rename(path, &to)?;
+            Some(Step::Moved { from: path.clone(), to })
+        }
+        Repair::Unmark { path } => {
+            let stream = PathBuf::from(format!("{}:Zone.Identifier", path.display()));
+            let content = fs_err::read_to_string(&stream)?;
+            fs_err::remove_file(&stream)?;
+            Some(Step::Unmarked { stream, content })
+        }
+        Repair::Use { id, instead_of } => {
+            store.activate(&store.find(id)?, lock)?;
+            Some(Step::Used { id: id.clone(), instead_of: instead_of.clone() })
+        }
+        Repair::Companion { .. } => None,
+    })
+}
+
+#[cfg(unix)]
+fn link(to: &str, path: &Path) -> std::io::Result<()> {
+    // A dangling link of that name is in the way.
+    if path.symlink_metadata().is_ok() {
+        fs_err::remove_file(path)?;
+    }
+    fs_err::os::unix::fs::symlink(to, path)
+}
+
+/// Windows' builds have no links; a copy serves the loader as well.
+#[cfg(windows)]
+fn link(to: &str, path: &Path) -> std::io::Result<()> {
+    let target = path.parent().map_or_else(|| PathBuf::from(to), |folder| folder.join(to));
+    fs_err::copy(target, path).map(drop)
+}
+
+fn journal(store: &Store) -> PathBuf {
+    store.root.join("undo.json")
+}
+
+pub fn steps(store: &Store) -> Result<Vec<Step>, InstallError> {
+    match fs_err::read_to_string(journal(store)) {
+        Ok(text) => serde_json::from_str(&text)
+            .map_err(|error| InstallError::Receipt { path: journal(store), why: error.to_string() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Adds what was done to what `--undo` will take back.
+pub fn remember(store: &Store, step: Step) -> Result<(), InstallError> {
+    let mut all = steps(store)?;
+    all.push(step);
+    let text = serde_json::to_vec_pretty(&all)
+        .map_err(|error| InstallError::Receipt { path: journal(store), why: error.to_string() })?;
+    Ok(crate::host::replace::write(&journal(store), &text)?)
+}
+
+/// Takes everything back, the last first, and says what it did.
+pub fn undo(store: &Store, lock: &StoreLock) -> Result<Vec<String>, InstallError> {
+    let mut done = Vec::new();
+    for step in steps(store)?.into_iter().rev() {
+        match step {
+            Step::Linked { path } => {
+                fs_err::remove_file(&path)?;
+                done.push(format!("removed the link `{}`", path.display()));
+            }
+            Step::Moved { from, to } => {
+                fs_err::rename(&to, &from)?;
+                done.push(format!("brought `{}` back", from.display()));
+            }
+            Step::Unmarked { stream, content } => {
+                fs_err::write(&stream, content)?;
+                done.push(format!("marked `{}` again", stream.display()));
+            }
+            Step::Used { id, instead_of } => {
+                store.activate(&store.find(&instead_of)?, lock)?;
+                done.push(format!("uses {instead_of} again instead of {id}"));
+            }
+            Step::Added { files } => {
+                for file in &files {
+                    fs_err::remove_file(file)?;
+                }
+                done.push(format!("removed {} added files", files.len()));
+            }
+        }
+    }
+    if journal(store).exists() {
+        fs_err::remove_file(journal(store))?;
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::facts::PartialDownload;
+    use crate::units::Bytes;
+
+    #[test]
+    fn an_abandoned_download_is_set_aside_and_brought_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        let path = folder.path().join("cache/x.part");
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(&path, "half").unwrap();
+        let partial =
+            |path: &Path, ours| PartialDownload { path: path.to_owned(), size: Bytes(4), age_seconds: 900_000, ours };
+        let facts = Facts {
+            partial_downloads: vec![partial(&path, true), partial(Path::new("/elsewhere/y.part"), false)],
+            ..Facts::default()
+        };
+        let repairs = plan(&facts, &store).unwrap();
+        assert_eq!(repairs, [Repair::SetAside { path: path.clone() }]);
+        let lock = store.lock().unwrap();
+        let step = apply(&repairs[0], &store, &lock).unwrap().unwrap();
+        remember(&store, step).unwrap();
+        assert!(!path.exists());
+        assert_eq!(undo(&store, &lock).unwrap().len(), 1);
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), "half");
+        assert!(steps(&store).unwrap().is_empty());
+    }
+}
