@@ -12,6 +12,7 @@ pub mod install;
 pub mod launch;
 pub mod models;
 pub mod pull;
+pub mod setup;
 pub mod words;
 
 use std::path::PathBuf;
@@ -71,6 +72,8 @@ pub const DRIVER_CHILD: &str = "driver-child";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The main job: check, install, pull, fit, write launch scripts
+    Setup(Box<setup::SetupCommand>),
     /// Diagnose this machine (the default)
     Check(check::CheckArguments),
     /// Explain one check: what, why, how to mend it

@@ -58,7 +58,7 @@ fn write_report(path: &Path, diagnosis: &Diagnosis) -> Result<(), Failure> {
 }
 
 /// The machine and its builds, with the GPUs of `--gpu` in the place of its own. A recorded machine has its builds recorded.
-fn machine(program: &Program, builds: &[PathBuf]) -> Result<Facts, Failure> {
+pub(super) fn machine(program: &Program, builds: &[PathBuf]) -> Result<Facts, Failure> {
     let mut facts = program.facts()?;
     if !program.global.gpu.is_empty() {
         facts.gpus = program.gpus()?;

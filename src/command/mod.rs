@@ -14,6 +14,7 @@ mod launch;
 mod man;
 mod models;
 pub mod pull;
+mod setup;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ use crate::net::client::{Client, Settings};
 use crate::report::printer::{Printer, Verbosity};
 
 /// What every command is given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Program {
     pub host: Host,
     pub global: Global,
@@ -41,7 +42,7 @@ impl Program {
             (false, 0) => Verbosity::Normal,
             (false, _) => Verbosity::Verbose,
         };
-        Self { host: Host::Live, printer: Printer { json: global.json, verbosity }, global }
+        Self { host: Host::Live, printer: Printer { json: global.json, answers: true, verbosity }, global }
     }
 
     /// The folder that holds builds, downloads and caches of ours: `--home`, `LLAMA_DOCTOR_HOME`, or the system's data folder.
@@ -101,6 +102,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Install(arguments)) => install::run(&program, &arguments),
         Some(Command::Builds(arguments)) => builds::run(&program, &arguments),
         Some(Command::Man) => man::run(&program),
+        Some(Command::Setup(arguments)) => setup::run(&program, &arguments),
         None => check::run(&program, &CheckArguments::default()),
         Some(Command::Check(arguments)) => check::run(&program, &arguments),
         Some(Command::Inspect(arguments)) => inspect::run(&program, &arguments),

@@ -71,17 +71,14 @@ pub fn recommend(options: &[PlanOption], preference: Preference) -> Option<(usiz
         Preference::Context => best(&fitting, |index| total_context(&options[index]) as f64),
         Preference::Speed => best(&fitting, |index| slowest(&options[index])),
         Preference::Balanced => {
-            fitting.iter().copied().find(|index| is_enough(&options[*index])).unwrap_or_else(|| {
-                let good =
-                    fitting.iter().copied().filter(|index| types(&options[*index]).iter().all(|one| rank(*one) <= 1));
-                let good: Vec<usize> = good.collect();
-                let roomy = |index: &usize| options[*index].servers.iter().all(|server| server.context >= ENOUGH);
-                // The coarsest of the harmless types, unless even that is cramped.
-                good.last()
-                    .copied()
-                    .filter(roomy)
-                    .unwrap_or_else(|| best(&fitting, |index| total_context(&options[index]) as f64))
-            })
+            let is_harmless = |index: &usize| types(&options[*index]).iter().all(|one| rank(*one) <= 1);
+            let harmless: Vec<usize> = fitting.iter().copied().filter(is_harmless).collect();
+            let roomy = |index: &usize| options[*index].servers.iter().all(|server| server.context >= ENOUGH);
+            let enough = harmless.iter().copied().find(|index| is_enough(&options[*index]));
+            // Else the coarsest of the harmless types, unless even that is cramped.
+            enough
+                .or_else(|| harmless.last().copied().filter(roomy))
+                .unwrap_or_else(|| best(&fitting, |index| total_context(&options[index]) as f64))
         }
     };
     Some((chosen, reason(options, &fitting, chosen, preference)))

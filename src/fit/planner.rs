@@ -11,7 +11,7 @@ use super::speed::{self, Reader};
 use super::{Build, FitError, Model};
 use crate::host::facts::GpuOrigin;
 use crate::script::arguments::{self, ServerRequest};
-use crate::units::{BuildTag, Bytes};
+use crate::units::{BuildTag, Bytes, grouped};
 
 /// A GPU of the plan.
 #[derive(Debug, Clone)]
@@ -278,17 +278,4 @@ fn shown(gpu: &PlanGpu) -> PlanDevice {
 
 fn rounded(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
-}
-
-/// `139,520`
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -2,11 +2,11 @@
 
 use super::Model;
 use super::plan::{PlanOption, PlanRemedy};
-use super::planner::{Question, SHORT, grouped};
+use super::planner::{Question, SHORT};
 use super::search::{Found, Search, Wish};
 use super::settings::CacheType;
 use crate::manifest::models;
-use crate::units::Bytes;
+use crate::units::{Bytes, grouped};
 
 type Types = (CacheType, CacheType);
 

@@ -13,11 +13,11 @@ use super::printer::Printer;
 use crate::failure::Failure;
 use crate::fit::plan::{MemoryParts, PlanServer};
 use crate::script::LaunchServer;
-use crate::script::why::grouped;
 use crate::server::bench::{Measured, Snapshot, Speed};
 use crate::server::promise::Promise;
 use crate::server::quality::Quality;
 use crate::units::Bytes;
+use crate::units::grouped;
 
 pub const SCHEMA: &str = "llama-doctor/bench/1";
 

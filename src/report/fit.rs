@@ -7,8 +7,8 @@ use super::text::{WIDTH, wrapped};
 use crate::failure::Failure;
 use crate::fit::choice;
 use crate::fit::plan::{LimitedBy, MemoryParts, Plan, PlanDevice, PlanOption, PlanServer};
-use crate::fit::planner::grouped;
-use crate::units::{Bytes, GIB};
+
+use crate::units::{Bytes, GIB, grouped};
 
 pub fn print(printer: Printer, plan: &Plan, models: &[String]) -> Result<(), Failure> {
     if printer.json {

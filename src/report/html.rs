@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::bench::{BenchReport, BenchRun};
 use super::launch::promise_table;
-use crate::script::why::grouped;
 use crate::units::MIB;
+use crate::units::grouped;
 
 /// Light and dark by the reader's own setting; the plots take their colours from here.
 const STYLE: &str = "

@@ -139,9 +139,9 @@ fn human(report: &LaunchReport, explain: bool) -> String {
             text.push_str("\nWhere VRAM is short at start, the scripts step down:\n");
             for rung in &report.ladder {
                 let contexts: Vec<String> =
-                    rung.contexts.iter().map(|context| why::grouped(u64::from(*context))).collect();
+                    rung.contexts.iter().map(|context| crate::units::grouped(u64::from(*context))).collect();
                 let needs: Vec<String> =
-                    rung.needs_mib.iter().map(|need| format!("{} MiB", why::grouped(*need))).collect();
+                    rung.needs_mib.iter().map(|need| format!("{} MiB", crate::units::grouped(*need))).collect();
                 let _ = writeln!(text, "  {:>10} tokens  need {} free", contexts.join(" + "), needs.join(" + "));
             }
         }

@@ -15,4 +15,5 @@ pub mod printer;
 pub mod progress;
 pub mod pull;
 pub mod repository;
+pub mod setup;
 pub mod text;

@@ -233,7 +233,7 @@ fn title(model: &crate::fit::plan::PlanModel, server: &PlanServer) -> String {
     } else {
         format!("{}/{}", server.cache_type_k, server.cache_type_v)
     };
-    let context = super::why::grouped(u64::from(server.context));
+    let context = crate::units::grouped(u64::from(server.context));
     format!("{} {}: {context} tokens of context, {cache} cache", model.name, model.quantization)
 }
 

@@ -3,6 +3,7 @@
 use super::arguments::Argument;
 use super::launch::{Launch, LaunchServer};
 use crate::fit::plan::LimitedBy;
+use crate::units::grouped;
 
 /// One reason, without a full stop.
 pub fn reason(argument: &Argument, server: &LaunchServer, launch: &Launch) -> String {
@@ -61,19 +62,6 @@ pub fn reason(argument: &Argument, server: &LaunchServer, launch: &Launch) -> St
         "api-key-file" => "keys in a file: arguments are seen by every user".to_owned(),
         _ => "as the plan says".to_owned(),
     }
-}
-
-/// `139520` → `139,520`
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,0 +1,167 @@
+//! `setup`, the main job: check, install, pull, fit, launch. Each step says what it did; one
+//! that cannot be done here says what is missing, and the next ones go on as far as they can.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args as _, FromArgMatches as _};
+
+use crate::check::{Selection, machine::Diagnosis};
+use crate::cli::install::InstallArguments;
+use crate::cli::setup::SetupCommand;
+use crate::command::Program;
+use crate::failure::{Failure, Kind};
+use crate::fit::plan::Plan;
+use crate::install::store::Store;
+use crate::model::pull::Options;
+use crate::report;
+use crate::report::launch::LaunchReport;
+use crate::report::printer::Printer;
+use crate::report::progress::Reporter;
+use crate::report::setup::{SetupReport, State, Step};
+use crate::script::Format;
+
+/// Tried in this order without a MODEL: the first that fits with room to talk is planned. The first is the one that the
+/// project's story is about.
+const SUGGESTIONS: [&str; 3] = ["qwen2.5-14b-instruct", "qwen2.5-7b-instruct", "qwen2.5-3b-instruct"];
+/// Tokens of context below which a suggestion is passed over.
+const ROOM_TO_TALK: u32 = 16_384;
+
+pub(super) fn run(program: &Program, arguments: &SetupCommand) -> Result<ExitCode, Failure> {
+    // A plan for another machine is only a plan: nothing is brought to this one for it.
+    let for_this_machine = program.global.gpu.is_empty() && program.global.facts.is_none();
+    let brings = for_this_machine && !program.global.offline;
+    let mut steps = Steps { program, done: Vec::new() };
+    steps.add(check(program)?);
+    let (server, step) = server(program, arguments, brings)?;
+    steps.add(step);
+    let mut place = arguments.place.clone();
+    place.server = server.or(place.server);
+
+    let mut models = arguments.models.clone();
+    let mut plan = suggest_or_plan(program, arguments, &mut models)?;
+    let pulled = pull(program, &plan, &models, brings)?;
+    let brought = pulled.state == State::Done;
+    steps.add(pulled);
+    if brought {
+        // The file is here now: its own header is planned, and its path is what the scripts name.
+        plan = super::fit::plan(program, &arguments.fit, &models)?;
+    }
+    steps.add(fit(&plan));
+    if plan.recommended.is_none() {
+        let report = SetupReport::new(steps.done, plan, None);
+        report::setup::print(program.printer, &report, &models)?;
+        return Ok(ExitCode::from(1));
+    }
+
+    let launch = super::launch::prepare(program, &plan, plan.recommended, &place, arguments.fit.for_build)?;
+    let formats = if arguments.format.is_empty() { Format::native() } else { arguments.format.clone() };
+    let files = super::launch::write(&launch, &formats, &place.out, arguments.force)?;
+    super::launch::warn_of_overrides(program);
+    let written = LaunchReport::new(&launch, files);
+    steps.add(Step::done("launch", written.files.iter().map(|file| file.path.display().to_string()).collect()));
+    let report = SetupReport::new(steps.done, plan, Some(written));
+    report::setup::print(program.printer, &report, &models)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Steps are told as they end: a long download comes after what is known already.
+struct Steps<'a> {
+    program: &'a Program,
+    done: Vec<Step>,
+}
+
+impl Steps<'_> {
+    fn add(&mut self, step: Step) {
+        self.program.printer.answer(&report::setup::line(&step));
+        self.done.push(step);
+    }
+}
+
+fn check(program: &Program) -> Result<Step, Failure> {
+    let facts = super::check::machine(program, &[])?;
+    let diagnosis = Diagnosis::of(&facts, &Selection::default());
+    Ok(Step::done("check", vec![report::setup::diagnosis(&diagnosis)]))
+}
+
+/// The program that the scripts will start: the one that was named, the build in use, or one that is installed now.
+fn server(program: &Program, arguments: &SetupCommand, brings: bool) -> Result<(Option<PathBuf>, Step), Failure> {
+    if let Some(path) = &arguments.place.server {
+        return Ok((None, Step::done("install", vec![format!("not needed: {} was named", path.display())])));
+    }
+    let store = Store::new(program.home()?);
+    if let Some(build) = store.current()? {
+        return Ok((Some(build.path.clone()), Step::done("install", vec![format!("{} is in use", build.receipt.id)])));
+    }
+    if let Ok(path) = which::which("llama-server") {
+        let found = format!("{} is in PATH", path.display());
+        return Ok((Some(path), Step::done("install", vec![found])));
+    }
+    if !brings {
+        let missing = "no llama.cpp build here; `llama-doctor install` on the machine itself brings it";
+        return Ok((None, Step::missing("install", missing)));
+    }
+    let quiet = Program { printer: Printer { answers: false, ..program.printer }, ..program.clone() };
+    super::install::run(&quiet, &install_arguments()?)?;
+    let Some(build) = store.current()? else {
+        return Ok((None, Step::missing("install", "the build was installed and is not in use")));
+    };
+    Ok((Some(build.path), Step::done("install", vec![build.receipt.id])))
+}
+
+/// What `llama-doctor install` without arguments means.
+fn install_arguments() -> Result<InstallArguments, Failure> {
+    let command = InstallArguments::augment_args(clap::Command::new("install"));
+    let parsed = command.try_get_matches_from(["install"]).and_then(|found| InstallArguments::from_arg_matches(&found));
+    parsed.map_err(|error| Failure::new(Kind::Internal, error))
+}
+
+fn suggest_or_plan(program: &Program, arguments: &SetupCommand, models: &mut Vec<String>) -> Result<Plan, Failure> {
+    if !models.is_empty() {
+        return super::fit::plan(program, &arguments.fit, models);
+    }
+    let mut last = None;
+    for suggestion in SUGGESTIONS {
+        *models = vec![suggestion.to_owned()];
+        let plan = super::fit::plan(program, &arguments.fit, models)?;
+        let context =
+            plan.recommended.and_then(|index| plan.options.get(index)).map(|option| option.servers[0].context);
+        if context.is_some_and(|context| context >= ROOM_TO_TALK) {
+            return Ok(plan);
+        }
+        last = Some(plan);
+    }
+    last.ok_or_else(|| Failure::usage("no model was named"))
+}
+
+fn pull(program: &Program, plan: &Plan, models: &[String], brings: bool) -> Result<Step, Failure> {
+    let mut missing = Vec::new();
+    for text in models {
+        if crate::model::resolve(program, text)?.path().is_none() {
+            missing.push(text);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Step::present("pull", "every file is here"));
+    }
+    if !brings || plan.recommended.is_none() {
+        let names = missing.iter().map(|text| format!("`llama-doctor pull {text}`")).collect::<Vec<_>>().join(", ");
+        return Ok(Step::missing("pull", &format!("not here: {names} on the machine itself brings it")));
+    }
+    let client = program.client()?;
+    let progress = Reporter::new(program.printer);
+    let mut files = Vec::new();
+    for text in missing {
+        let options = Options { to: None, without_projector: true };
+        let pulled = super::pull::one(program, &client, text, &options, &progress)?;
+        files.extend(pulled.files.iter().map(|file| file.name.clone()));
+    }
+    Ok(Step::done("pull", files))
+}
+
+fn fit(plan: &Plan) -> Step {
+    match plan.recommended.and_then(|index| plan.options.get(index)) {
+        Some(option) => Step::done("fit", report::setup::option(plan, option)),
+        None => Step::missing("fit", "nothing fits; the table says by how much"),
+    }
+}
