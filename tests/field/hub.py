@@ -3,7 +3,7 @@
 
 hub.py PORT REPOSITORY FILE...   serves FILEs as REPOSITORY (org/name) until it is stopped.
 It speaks what llama.cpp, huggingface_hub and curl ask for: refs, revision, tree, info, and resolve with a redirect to
-/cdn on the same server, as the real hub redirects to its file servers. Nothing is asked of any other machine.
+/cdn under another host name, as the real hub redirects to its file servers. Nothing is asked of any other machine.
 """
 import hashlib
 import json
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
                        for name, (_, size, digest) in files.items()])
         elif path.startswith(f"/{repository}/resolve/") and path.split("/")[-1] in files:
             _, size, digest = files[path.split("/")[-1]]
-            self.answer(302, Location=f"http://127.0.0.1:{port}/cdn/{digest}?Signature=1", X_Repo_Commit=COMMIT,
+            self.answer(302, Location=f"http://localhost:{port}/cdn/{digest}?Signature=1", X_Repo_Commit=COMMIT,
                         X_Linked_Size=str(size), X_Linked_ETag=f'"{digest}"', ETag=f'"{digest}"', Accept_Ranges="bytes")
         elif path.startswith("/cdn/"):
             self.send_file(path.split("/")[-1])
