@@ -358,3 +358,19 @@ fn an_interrupted_download_goes_on_where_it_was() {
     assert_eq!(get(&server, folder.path(), &body).unwrap().fetched, Bytes(0));
     assert_eq!(server.requests().len(), before);
 }
+
+#[test]
+fn no_slice_carries_the_token_to_another_host() {
+    let (folder, body) = (tempfile::tempdir().unwrap(), content(LENGTH));
+    let served = Arc::clone(&body);
+    let storage = Server::start(move |request| Reply::file(request, &served, ETAG));
+    let to = format!("http://localhost:{}/blob", storage.port());
+    let server = Server::start(move |_| Reply::redirect(to.clone()));
+    let mut request = request(&server, folder.path(), &body);
+    (request.authorization, request.redirects) = (Secret::bearer("private"), Redirects::Any);
+    download(&client(), &request, &Silent).unwrap();
+    assert_whole(folder.path(), &body);
+    assert!(storage.requests().len() > 4);
+    assert!(storage.requests().iter().all(|request| request.header("authorization").is_none()));
+    assert!(server.requests().iter().all(|request| request.header("authorization") == Some("Bearer private")));
+}

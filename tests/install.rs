@@ -419,3 +419,50 @@ fn cuda_libraries_come_from_an_index_too() {
     }
     assert!(!folder.join("nvidia").exists());
 }
+
+#[test]
+fn a_windows_release_keeps_its_layout_with_cudas_libraries_beside() {
+    use support::archives::Zip;
+    let user = User::new();
+    let file = |name: &str, bytes: Vec<u8>| {
+        let path = user.folder.path().join(name);
+        fs_err::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let build =
+        Zip::default().file("llama-server.exe", "MZ").file("ggml-cuda.dll", "MZ").file("ggml-base.dll", "MZ").bytes();
+    let build = file("llama-b11434-bin-win-cuda-12.4-x64.zip", build);
+    let libraries = Zip::default().file("cudart64_12.dll", "MZ").file("cublas64_12.dll", "MZ").bytes();
+    let libraries = file("cudart-llama-bin-win-cuda-12.4-x64.zip", libraries);
+    let output = user.run(&["install", "--from", &build, &libraries]);
+    // Not for this system: kept, never used.
+    assert_eq!(code(&output), 3);
+    assert!(talk(&output).contains("is not for Linux"), "{}", talk(&output));
+    for name in ["llama-server.exe", "ggml-cuda.dll", "cudart64_12.dll", "cublas64_12.dll"] {
+        assert!(user.home().join("builds/b11434-cuda-12.4").join(name).is_file(), "{name}");
+    }
+    assert!(!user.home().join("current").exists());
+    let other = file("cudart-llama-bin-win-cuda-13.4-x64.zip", Zip::default().file("cudart64_13.dll", "MZ").bytes());
+    let output = user.run(&["install", "--from", &build, &other]);
+    assert_eq!(code(&output), 2);
+    assert!(talk(&output).contains("different CUDA versions"), "{}", talk(&output));
+}
+
+/// `LLAMA_DOCTOR_FIELD_BUILD` names a folder with a real llama-server for the CPU, and its libraries.
+#[test]
+#[ignore = "needs a real build"]
+fn a_real_build_in_the_official_layout_is_installed_and_runs() {
+    let Some(build) = llama_doctor::host::Host::Live.variable("LLAMA_DOCTOR_FIELD_BUILD") else { return };
+    let user = User::new();
+    let top = user.folder.path().join("llama-b11434");
+    let copied = Command::new("cp").arg("-a").arg(&build).arg(&top).status().unwrap();
+    assert!(copied.success());
+    let archive = user.folder.path().join(cpu_name("b11434"));
+    let packed =
+        Command::new("tar").arg("-C").arg(user.folder.path()).arg("-czf").arg(&archive).arg("llama-b11434").status();
+    assert!(packed.unwrap().success());
+    let answer = user.json(&["install", "--from", archive.to_str().unwrap(), "--json"]);
+    assert!(answer["installed"]["proof"].to_string().contains("loaded, and lists a device"), "{answer}");
+    let version = Command::new(user.home().join("current/llama-server")).arg("--version").output().unwrap();
+    assert!(version.status.success());
+}

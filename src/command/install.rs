@@ -8,6 +8,7 @@ use crate::build::verdict::Driver;
 use crate::cli::install::{BackendName, CudartSource, InstallArguments};
 use crate::failure::Failure;
 use crate::host::environment;
+use crate::host::facts::{Facts, Gpu};
 use crate::install::InstallError;
 use crate::install::choose::{self, Choice, Machine, Rejected, Wanted};
 use crate::install::fetch::{self, Archive};
@@ -75,11 +76,23 @@ pub(super) fn run(program: &Program, arguments: &InstallArguments) -> Result<Exi
 
 /// The release and the files of it that run here.
 fn decide(program: &Program, arguments: &InstallArguments, github: &Github) -> Result<(Choice, Vec<String>), Failure> {
-    let machine = Machine::new(&program.facts()?, program.gpus()?);
+    let machine = machine(program)?;
     let wanted = wanted(arguments.backend);
     let (release, notes) =
         github.find(version(arguments)?, &|release| choose::is_complete(release, wanted, &machine))?;
     Ok((choose::choose(&release, wanted, &machine)?, notes))
+}
+
+/// The machine is looked at once a question: that may take a second.
+fn seen(program: &Program) -> Result<(Facts, Vec<Gpu>), Failure> {
+    let facts = program.facts()?;
+    let gpus = if program.global.gpu.is_empty() { facts.gpus.clone() } else { program.gpus()? };
+    Ok((facts, gpus))
+}
+
+fn machine(program: &Program) -> Result<Machine, Failure> {
+    let (facts, gpus) = seen(program)?;
+    Ok(Machine::new(&facts, gpus))
 }
 
 fn version(arguments: &InstallArguments) -> Result<Version, Failure> {
@@ -156,7 +169,7 @@ fn from_disk(program: &Program, arguments: &InstallArguments, store: &Store) -> 
         }
     }
     let (tag, backend) = (name.tag.clone().unwrap_or_else(|| "unknown".to_owned()), name.label());
-    let machine = Machine::new(&program.facts()?, program.gpus()?);
+    let machine = machine(program)?;
     let mut warnings = Vec::new();
     if name.system != Some(machine.system) || name.arch != machine.arch {
         let system = choose::system_name(machine.system);
@@ -254,8 +267,7 @@ fn signature(installed: &Installed) -> Option<String> {
 
 /// The proof of an installed build, or what speaks against it.
 pub(super) fn proven(program: &Program, installed: &Installed) -> Result<Proof, Failure> {
-    let facts = program.facts()?;
-    let gpus = program.gpus()?;
+    let (facts, gpus) = seen(program)?;
     let machinery = Machinery { host: &program.host, gpus: &gpus, driver: Driver::of_machine(&facts) };
     let planned = !program.global.gpu.is_empty() || program.global.facts.is_some();
     let proof = prove(&installed.path, &installed.receipt.backend, &machinery, planned)?;

@@ -167,12 +167,22 @@ pub fn choose(release: &Release, wanted: Wanted, machine: &Machine) -> Result<Ch
         return Err(ChooseError::NothingRuns { tag, rejected, ways_out: ways_out(machine) });
     }
     let chosen = builds.remove(first);
+    // What people ask about comes first: why not the other CUDA build.
+    builds.sort_by_key(|build| match build.name.backend.as_str() {
+        "cuda" => 0,
+        "vulkan" => 1,
+        "cpu" => 2,
+        _ => 3,
+    });
     let rejected = builds.iter().map(|build| rejection(build, Some(&chosen), machine)).collect();
     let (mut reason, mut warnings) = (chosen.reasons.clone(), Vec::new());
     if let Some(obstacle) = &chosen.obstacle {
         warnings.push(format!("`--backend {}` was asked for, and {} {obstacle}", wanted.named(), chosen.name.name));
     } else if !is_auto
-        && let Some(better) = builds.iter().find(|build| build.obstacle.is_none() && is_better(build, &chosen, machine))
+        && let Some(better) = builds
+            .iter()
+            .filter(|build| build.obstacle.is_none() && is_better(build, &chosen, machine))
+            .max_by_key(|build| preference(build, machine))
     {
         warnings.push(format!(
             "`--backend {}` was asked for; without it {} would be installed",
@@ -285,7 +295,8 @@ fn judged<'a>(name: AssetName, artifact: &'a Artifact, machine: &Machine) -> Jud
         judged.reasons.push(match judged.name.backend.as_str() {
             "cpu" if machine.gpus.is_empty() => "no NVIDIA GPU was found: the CPU computes".to_owned(),
             "cpu" => "the CPU computes".to_owned(),
-            other => format!("{other} drives the GPU"),
+            "vulkan" => "Vulkan drives the GPU".to_owned(),
+            other => format!("{other} drives a GPU of another maker"),
         });
     }
     if machine.system == OperatingSystem::Linux
@@ -355,6 +366,9 @@ fn is_better(one: &Judged<'_>, other: &Judged<'_>, machine: &Machine) -> bool {
 
 fn rejection(build: &Judged<'_>, chosen: Option<&Judged<'_>>, machine: &Machine) -> Rejected {
     let why = match (&build.obstacle, chosen) {
+        _ if !matches!(build.name.backend.as_str(), "cuda" | "vulkan" | "cpu") => {
+            "is for hardware of another maker".to_owned()
+        }
         (Some(obstacle), _) => obstacle.clone(),
         (None, None) => "was not looked at".to_owned(),
         (None, Some(chosen)) => weaker(build, chosen, machine),
@@ -378,7 +392,7 @@ fn weaker(build: &Judged<'_>, chosen: &Judged<'_>, machine: &Machine) -> String 
         ("cpu", "cuda" | "vulkan") => "would leave the GPU unused".to_owned(),
         ("vulkan" | "cpu", _) if machine.gpus.is_empty() => "has no advantage without a GPU".to_owned(),
         ("vulkan" | "cpu", _) => format!("runs too, and {label} was asked for"),
-        _ => "is for hardware of another maker".to_owned(),
+        _ => format!("is not what was asked for: {label} is"),
     }
 }
 

@@ -11,7 +11,7 @@ use url::Url;
 use crate::net::client::{Answer, Ask, Client, Secret, content_type};
 use crate::net::digest::Sha256Digest;
 use crate::net::journal::{Identity, Journal, RangeSet};
-use crate::net::redirect::Redirects;
+use crate::net::redirect::{Redirects, same_origin};
 use crate::net::{Error, shown};
 use crate::units::{Bytes, MIB};
 
@@ -271,7 +271,9 @@ impl Transfer<'_> {
                 ask = ask.header(header::IF_RANGE, etag);
             }
         }
-        ask.authorized(self.request.authorization.clone())
+        // A resolved URL is asked directly, and may be of another host: the secret is for the one that was named.
+        let is_home = same_origin(&self.request.url, url);
+        ask.authorized(self.request.authorization.clone().filter(|_| is_home))
     }
 
     /// Waits before another try, or gives the error back when there shall be none.

@@ -112,7 +112,7 @@ impl Progress for Reporter {
 /// One line at 80 columns: name, bar, share, bytes, rate, time left.
 fn style(sized: bool) -> ProgressStyle {
     let template = if sized {
-        "{msg:34} {bar:12.green} {percent:>3} % {decimal_bytes:>9} {decimal_bytes_per_sec:>11} {eta:>4}"
+        "{msg:34} {bar:12} {percent:>3} % {decimal_bytes:>9} {decimal_bytes_per_sec:>11} {eta:>4}"
     } else {
         "{msg:34} {spinner} {decimal_bytes:>9} {decimal_bytes_per_sec:>11}"
     };

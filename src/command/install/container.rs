@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::{finish, print, talk, unpack, version, wanted};
+use super::{finish, machine, print, talk, unpack, version, wanted};
 use crate::cli::install::InstallArguments;
 use crate::command::Program;
 use crate::failure::Failure;
 use crate::host::environment;
-use crate::install::choose::{self, Machine};
+use crate::install::choose;
 use crate::install::fetch;
 use crate::install::store::Store;
 use crate::manifest::releases::releases;
@@ -22,7 +22,7 @@ pub(super) fn run(
     store: &Store,
     github: &Github,
 ) -> Result<ExitCode, Failure> {
-    let machine = Machine::new(&program.facts()?, program.gpus()?);
+    let machine = machine(program)?;
     let (image, reason) = choose::choose_image(wanted(arguments.backend), &machine)?;
     let version = version(arguments)?;
     let (release, mut notes) = github.find(version, &|_| true)?;
