@@ -4,15 +4,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(clippy::disallowed_methods, reason = "the runner says in the environment where its files are")]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use llama_doctor::fit::plan::Plan;
 use llama_doctor::script::launch::Surroundings;
 use llama_doctor::script::{Launch, cmd};
+use support::archives::Zip;
 
-/// Names that break careless scripts and that Windows allows. None has a percent sign: wine's cmd expands again what an
-/// expansion brought, which cmd.exe does not. The quoting is tested against cmd's grammar in `launch_scripts.rs`.
+/// Names that break careless scripts and that Windows allows. Two things wine's cmd cannot answer: it expands again what an
+/// expansion brought (so no percent signs), and it knows no `chcp` (so no names beyond ASCII). The quoting of both is
+/// tested against cmd's grammar in `launch_scripts.rs`.
 const NASTY: &[&str] = &[
     "plain",
     "two words",
@@ -21,11 +25,31 @@ const NASTY: &[&str] = &[
     "^caret! & ; [a] {b} ~ #",
     "-leading --dashes",
     "(parentheses) a=b,c;d",
-    "naïve モデル 🦙",
 ];
 
 fn fakes() -> PathBuf {
     PathBuf::from(std::env::var("LLAMA_DOCTOR_WINDOWS_FAKES").unwrap())
+}
+
+/// `win-x64`, `win-x64-cuda` or `cuda`: the libraries of a real build.
+fn real(name: &str) -> PathBuf {
+    PathBuf::from(std::env::var("LLAMA_DOCTOR_WINDOWS_BUILDS").unwrap()).join(name)
+}
+
+/// A folder with the libraries of real builds in it.
+fn together(names: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        for entry in fs_err::read_dir(real(name)).unwrap() {
+            let path = entry.unwrap().path();
+            let to = folder.path().join(path.file_name().unwrap());
+            // Hundreds of megabytes are linked rather than copied.
+            if fs_err::hard_link(&path, &to).is_err() {
+                fs_err::copy(&path, &to).unwrap();
+            }
+        }
+    }
+    folder
 }
 
 fn doctor(arguments: &[&str]) -> Output {
@@ -57,6 +81,95 @@ fn the_card_is_seen() {
     assert_eq!(answer["gpus"][0]["name"], "NVIDIA GeForce RTX 3090");
     assert_eq!(answer["gpus"][0]["compute_capability"], "8.6");
     assert_eq!(answer["gpus"][0]["driver_model"]["value"], "wddm");
+}
+
+fn examined(folder: &Path) -> (serde_json::Value, serde_json::Value) {
+    let answer = json(&["check", "--json", "--build", folder.to_str().unwrap()]);
+    let build = answer["builds"][0].clone();
+    let cuda = build["backends"].as_array().unwrap().iter().find(|backend| backend["name"] == "CUDA").cloned();
+    (build, cuda.unwrap_or_default())
+}
+
+#[test]
+#[ignore = "needs a real build"]
+fn the_missing_library_is_named() {
+    let folder = together(&["win-x64-cuda"]);
+    let (_, cuda) = examined(folder.path());
+    assert_eq!(cuda["state"], "blocked", "{cuda:#}");
+    assert_eq!(cuda["missing"], serde_json::json!(["cublas64_13.dll"]), "{cuda:#}");
+    let output = doctor(&["check", "--build", folder.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("cublas64_13.dll"), "{}", said(&output));
+}
+
+#[test]
+#[ignore = "needs a real build"]
+fn with_nvidias_libraries_the_chain_goes_as_far_as_the_driver() {
+    let folder = together(&["win-x64-cuda", "cuda"]);
+    let (build, cuda) = examined(folder.path());
+    assert_eq!(cuda["missing"], serde_json::json!([]), "{cuda:#}");
+    assert_eq!(cuda["runtime_major"], 13, "{cuda:#}");
+    assert_eq!(cuda["per_gpu"][0]["gpu"], "CUDA0", "{cuda:#}");
+    // The driver is a fake: what is above it was found.
+    assert_ne!(cuda["state"], "works", "{build:#}");
+}
+
+#[test]
+#[ignore = "needs a real build"]
+fn the_processors_build_is_loaded_and_says_what_it_uses() {
+    let folder = together(&["win-x64"]);
+    let (build, _) = examined(folder.path());
+    let said = build["system_info"].as_str().unwrap_or_default();
+    assert!(said.contains("CPU :") && said.contains("SSE3 = 1"), "{build:#}");
+}
+
+#[test]
+#[ignore = "needs a real build"]
+fn an_official_archive_is_installed_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut zip = Zip::default();
+    for entry in fs_err::read_dir(real("win-x64")).unwrap() {
+        let path = entry.unwrap().path();
+        // node-llama-cpp adds the version to two names.
+        let name = path.file_name().unwrap().to_str().unwrap().replace(".v0.4.0", "");
+        if path.extension().is_some_and(|ending| ending == "dll") && !name.starts_with("llama-common") {
+            zip = zip.file(&name, fs_err::read(&path).unwrap());
+        }
+    }
+    zip = zip.file("llama-server.exe", fs_err::read(fakes().join("record-arguments.exe")).unwrap());
+    let archive = folder.path().join("llama-b11434-bin-win-cpu-x64.zip");
+    fs_err::write(&archive, zip.bytes()).unwrap();
+    let home = folder.path().join("home");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
+        command.args(arguments).env("LLAMA_DOCTOR_HOME", &home).output().unwrap()
+    };
+    let output = run(&["install", "--offline", "--from", archive.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let output = run(&["builds", "list"]);
+    assert!(said(&output).contains("b11434"), "{}", said(&output));
+    // The shim runs the build's program and passes arguments and exit code.
+    let shim = home.join("bin").join("llama-server.cmd");
+    let output = Command::new("cmd").arg("/d").arg("/c").arg(&shim).args(["--alias", "two words"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    assert_eq!(read_arguments(&home.join("builds").join("b11434-cpu")), ["--alias", "two words"]);
+}
+
+#[test]
+#[ignore = "runs with the others"]
+fn a_plan_is_made_and_written_as_cmd() {
+    let answer = json(&["fit", "--json", "qwen2.5-3b-instruct"]);
+    assert_eq!(answer["devices"][0]["origin"], "nvml", "{answer:#}");
+    let recommended = &answer["options"][answer["recommended"].as_u64().unwrap() as usize];
+    assert_eq!(recommended["fits"], true, "{answer:#}");
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, out) = (folder.path().join("plan.json"), folder.path().join("launch"));
+    fs_err::write(&plan, answer.to_string()).unwrap();
+    let (plan, out) = (plan.to_str().unwrap(), out.to_str().unwrap());
+    let output = doctor(&["launch", "--plan", plan, "--server", "llama-server", "--format", "cmd,ps1", "--out", out]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let names: Vec<_> = fs_err::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(names.iter().any(|path| path.extension().is_some_and(|ending| ending == "cmd")), "{names:?}");
 }
 
 /// A launch whose server writes down its arguments and answers 7.

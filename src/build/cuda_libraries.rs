@@ -13,6 +13,7 @@ use super::places::{matching, site_packages};
 use crate::binary::{self, Depth, Image};
 use crate::host::Host;
 use crate::host::environment::LD_LIBRARY_PATH;
+use crate::host::real_path::real_path;
 use crate::loader::ld_cache;
 use crate::manifest::libraries::libraries;
 use crate::units::CudaVersion;
@@ -125,7 +126,7 @@ impl Found<'_> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some((role, major)) = libraries().role_of(&name) else { return };
         // A dangling link is the loader's business; here are copies that exist.
-        let Ok(real) = fs_err::canonicalize(self.host.path(path)) else { return };
+        let Ok(real) = real_path(&self.host.path(path)) else { return };
         if self.libraries.contains_key(&real) {
             return;
         }
@@ -170,7 +171,7 @@ fn pickers(host: &Host, library: &Path, builds: &[Build]) -> Vec<String> {
                 .dependencies
                 .iter()
                 .filter_map(|dependency| dependency.path.as_deref())
-                .any(|path| fs_err::canonicalize(host.path(path)).is_ok_and(|real| real == library))
+                .any(|path| real_path(&host.path(path)).is_ok_and(|real| real == library))
         })
     };
     builds.iter().filter(picks).map(|build| build.path.display().to_string()).collect()

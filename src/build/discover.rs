@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::places::{matching, site_packages};
 use crate::host::Host;
 use crate::host::environment::PATH;
+use crate::host::real_path::real_path;
 
 /// Programs of llama.cpp that people put on their PATH.
 const PROGRAMS: [&str; 3] = ["llama-server", "llama", "llama-cli"];
@@ -75,7 +76,7 @@ pub fn candidates(host: &Host, store: &Path) -> Vec<PathBuf> {
         }
     }
     let mut seen = BTreeSet::new();
-    found.retain(|path| match fs_err::canonicalize(host.path(path)) {
+    found.retain(|path| match real_path(&host.path(path)) {
         Ok(real) => {
             // A program stands for its folder.
             let home = if real.is_file() { real.parent().map(Path::to_owned).unwrap_or_default() } else { real };

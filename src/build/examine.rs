@@ -10,6 +10,7 @@ use super::{Backend, BackendState, Build, BuildKind, Runs, classify, version};
 use crate::binary::{self, BinaryError, Depth, Format, Image, Machine};
 use crate::host::Host;
 use crate::host::facts::Gpu;
+use crate::host::real_path::real_path;
 use crate::loader::linux::{Loaded, Loader};
 use crate::loader::{Dependency, DependencyState, windows};
 use crate::manifest::cuda::cuda;
@@ -45,7 +46,7 @@ pub struct Member {
 /// Examines the build at `path`: a folder, or one library or program of it.
 pub fn examine(path: &Path, machinery: &Machinery<'_>) -> Result<Build, BuildError> {
     let metadata = fs_err::metadata(path).map_err(BuildError::Unreadable)?;
-    let path = fs_err::canonicalize(path).map_err(BuildError::Unreadable)?;
+    let path = real_path(path).map_err(BuildError::Unreadable)?;
     let path = path.as_path();
     if metadata.is_dir() {
         return examine_folder(path, path, machinery);
@@ -83,7 +84,7 @@ fn examine_program(path: &Path, folder: &Path, image: Image, machinery: &Machine
     if program.image.format == Format::Elf {
         let linked = Loader::new(machinery.host).resolve(&program, &[]);
         let linked = linked.into_iter().filter(|dependency| is_of_llama(&dependency.name));
-        let real = linked.filter_map(|dependency| fs_err::canonicalize(dependency.path?).ok());
+        let real = linked.filter_map(|dependency| real_path(&dependency.path?).ok());
         folders.extend(real.filter_map(|path| Some(path.parent()?.to_owned())));
     }
     let (mut members, mut problems) = (Vec::new(), Vec::new());
@@ -375,7 +376,7 @@ fn candidates(folder: &Path, deepest: usize) -> BTreeSet<PathBuf> {
                     waiting.push((entry.path(), depth + 1));
                 }
             } else if is_candidate(&name)
-                && let Ok(real) = fs_err::canonicalize(entry.path())
+                && let Ok(real) = real_path(&entry.path())
             {
                 found.insert(real);
             }

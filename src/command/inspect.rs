@@ -13,6 +13,7 @@ use crate::cli::inspect::Inspect;
 use crate::command::Program;
 use crate::failure::Failure;
 use crate::host::facts::Facts;
+use crate::host::real_path::real_path;
 use crate::manifest::libraries::libraries;
 use crate::report::inspect::{CudaLibraryFile, Gguf, Inspection, Kind, human};
 
@@ -68,7 +69,7 @@ fn inspect(path: &Path, machinery: &Machinery<'_>) -> Result<Inspection, Failure
         return Ok(Inspection { gguf: Some(Gguf::of(&model)), ..Inspection::new(path, Kind::Gguf) });
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let real = fs_err::canonicalize(path).map_err(BuildError::Unreadable)?;
+    let real = real_path(path).map_err(BuildError::Unreadable)?;
     if let Some((role, major)) = libraries().role_of(&name) {
         let image = read_image(&real)?;
         let cuda_library = CudaLibraryFile::of(role, major, &real, &image);

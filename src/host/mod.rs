@@ -15,6 +15,7 @@ mod models;
 mod nvml;
 pub mod nvml_code;
 mod observe;
+pub mod real_path;
 pub mod redaction;
 pub mod replace;
 mod variables;

@@ -163,7 +163,11 @@ fn visual_cpp_runtime() -> Fact<String> {
     let number = |value| registry::number(VISUAL_CPP_RUNTIME, value);
     match (number("Installed"), number("Major"), number("Minor"), number("Bld")) {
         (Ok(1), Ok(major), Ok(minor), Ok(build)) => Fact::known(format!("{major}.{minor}.{build}"), Origin::Registry),
-        _ => Fact::unknown("its installer has left no entry in the registry"),
+        // Some programs bring the libraries without the installer.
+        _ => match super::file_version::file_version(&system_folder().join("msvcp140.dll")) {
+            Some(version) => Fact::known(version, Origin::File),
+            None => Fact::unknown("the registry names no installer of it, and System32 has no msvcp140.dll"),
+        },
     }
 }
 
