@@ -159,7 +159,7 @@ fn a_missing_or_changed_model_is_named() {
     fs_err::remove_file(&model).unwrap();
     let output = machine.run("sh", &[]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(said(&output).contains("llama-doctor pull qwen2.5-14b-instruct"), "{}", said(&output));
+    assert!(said(&output).contains("llama-doctor pull qwen2.5-14b-instruct --to "), "{}", said(&output));
     fs_err::write(&model, b"GGUF").unwrap();
     let script = machine.script();
     fs_err::remove_file(machine.folder.path().join("llama server")).unwrap();

@@ -4,28 +4,31 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::fit::FitArguments;
 use super::launch::LaunchArguments;
-use crate::units::BuildTag;
 
 #[derive(Debug, Clone, Args)]
+#[command(after_help = super::words::help())]
 pub struct BenchCommand {
+    /// A `.gguf` file, `org/repo[:QUANT]`, a URL or a catalogue name; two or more run together
+    #[arg(value_name = "MODEL", required_unless_present = "plan")]
+    pub models: Vec<String>,
     #[command(flatten)]
     pub place: LaunchArguments,
     #[command(flatten)]
     pub protocol: ProtocolArguments,
-    /// A plan that `fit --json` wrote
-    #[arg(long, value_name = "FILE")]
-    pub plan: PathBuf,
-    /// The llama.cpp build that is measured: `bN` or `vX.Y.Z`
-    #[arg(long, value_name = "TAG")]
-    pub for_build: Option<BuildTag>,
+    /// Use a plan that `fit --json` wrote instead of making one
+    #[arg(long, value_name = "FILE", conflicts_with = "models")]
+    pub plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub fit: FitArguments,
 }
 
 /// How much is measured.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Measurement")]
 pub struct ProtocolArguments {
-    /// Measure every option of the plan and compare them
+    /// Compare configurations: `32K f16`, `32K q8_0`, `64K q8_0` and `128K q4_0` as far as they fit, or the plan's options
     #[arg(long)]
     pub sweep: bool,
     /// The short variant: 64 tokens, one run, two fills, a few questions

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::fit::FitArguments;
 use crate::script::Format;
-use crate::units::BuildTag;
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = super::words::help())]
 pub struct LaunchCommand {
+    /// A `.gguf` file, `org/repo[:QUANT]`, a URL or a catalogue name; two or more start together
+    #[arg(value_name = "MODEL", required_unless_present = "plan")]
+    pub models: Vec<String>,
     #[command(flatten)]
     pub place: LaunchArguments,
     /// What to write [default: sh; on Windows ps1,cmd]
@@ -24,12 +27,11 @@ pub struct LaunchCommand {
     /// Also start the servers here, watch them, and stop them with Ctrl-C
     #[arg(long)]
     pub run: bool,
-    /// A plan that `fit --json` wrote
-    #[arg(long, value_name = "FILE")]
-    pub plan: PathBuf,
-    /// The llama.cpp build that the scripts will start: `bN` or `vX.Y.Z`
-    #[arg(long, value_name = "TAG")]
-    pub for_build: Option<BuildTag>,
+    /// Use a plan that `fit --json` wrote instead of making one
+    #[arg(long, value_name = "FILE", conflicts_with = "models")]
+    pub plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub fit: FitArguments,
 }
 
 /// Where the scripts go and what they start.

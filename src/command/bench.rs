@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::cli::bench::{BenchCommand, ProtocolArguments};
+use crate::cli::fit::{Contexts, FitArguments};
 use crate::cli::launch::LaunchArguments;
+use crate::command::launch::ServerProgram;
 use crate::command::{Program, launch};
 use crate::failure::Failure;
 use crate::fit::plan::Plan;
@@ -26,15 +28,49 @@ use crate::units::{BuildTag, Bytes};
 const REQUEST_LIMIT: Duration = Duration::from_mins(15);
 
 pub(super) fn run(program: &Program, arguments: &BenchCommand) -> Result<ExitCode, Failure> {
-    let plan = launch::read_plan(&arguments.plan)?;
-    let candidates = candidates(&plan, arguments.protocol.sweep);
-    let report = bench(program, &candidates, &arguments.place, &arguments.protocol, arguments.for_build)?;
+    let server = launch::find_server(program, &arguments.place)?;
+    let fit = server.fitted(&arguments.fit);
+    let candidates = match &arguments.plan {
+        Some(path) => options(&launch::read_plan(path)?, arguments.protocol.sweep),
+        None if arguments.protocol.sweep => sweep(program, &fit, &arguments.models)?,
+        None => options(&super::fit::plan(program, &fit, &arguments.models)?, false),
+    };
+    let report = bench(program, &candidates, &arguments.place, &arguments.protocol, &server)?;
     report::bench::print(program.printer, &report)?;
     Ok(if report.kept() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// Context and cache type of the sweep, smallest first: what people compare on a card of 24 GiB.
+const SWEEP: [(u32, CacheType); 4] =
+    [(32_768, CacheType::F16), (32_768, CacheType::Q8_0), (65_536, CacheType::Q8_0), (131_072, CacheType::Q4_0)];
+
+/// The sweep's configurations as far as they fit; with a context or a cache type asked for, the plan's own options.
+fn sweep(program: &Program, fit: &FitArguments, models: &[String]) -> Result<Vec<(Plan, Option<usize>)>, Failure> {
+    if fit.ctx_size.is_some() || fit.cache_type_k.is_some() || fit.cache_type_v.is_some() {
+        return Ok(options(&super::fit::plan(program, fit, models)?, true));
+    }
+    let mut candidates = Vec::new();
+    for (context, cache_type) in SWEEP {
+        let fit = FitArguments {
+            ctx_size: Some(Contexts(vec![context])),
+            cache_type_k: Some(cache_type),
+            cache_type_v: Some(cache_type),
+            ..fit.clone()
+        };
+        let plan = super::fit::plan(program, &fit, models)?;
+        if plan.recommended.is_none() {
+            program.printer.note(&format!("{context} tokens with a {cache_type} cache do not fit: left out"));
+            continue;
+        }
+        let recommended = plan.recommended;
+        candidates.push((plan, recommended));
+    }
+    // Nothing of it fits: what does?
+    if candidates.is_empty() { Ok(options(&super::fit::plan(program, fit, models)?, true)) } else { Ok(candidates) }
+}
+
 /// The options to measure: the recommended one, or all that fit.
-fn candidates(plan: &Plan, sweep: bool) -> Vec<(Plan, Option<usize>)> {
+fn options(plan: &Plan, sweep: bool) -> Vec<(Plan, Option<usize>)> {
     if sweep {
         let fitting = plan.options.iter().enumerate().filter(|(_, option)| option.fits);
         return fitting.map(|(index, _)| (plan.clone(), Some(index))).collect();
@@ -48,7 +84,7 @@ pub(super) fn bench(
     candidates: &[(Plan, Option<usize>)],
     place: &LaunchArguments,
     protocol: &ProtocolArguments,
-    build: Option<BuildTag>,
+    server: &ServerProgram,
 ) -> Result<BenchReport, Failure> {
     supervise::watch_signals()?;
     let mut bench = Bench {
@@ -61,7 +97,7 @@ pub(super) fn bench(
     for (plan, option) in candidates {
         // A port of its own: the user's server may run on the planned one.
         let place = LaunchArguments { port: Some(place.port.map_or_else(free_port, Ok)?), ..place.clone() };
-        let launch = launch::prepare(program, plan, *option, &place, build)?;
+        let launch = launch::prepare(program, plan, *option, &place, server)?;
         let logs = protocol.report.join(format!("logs-{}", configuration_name(runs.len())));
         runs.extend(bench.candidate(&launch, &logs)?);
     }
@@ -70,7 +106,7 @@ pub(super) fn bench(
     }
     let mut report = BenchReport::new(runs);
     if !protocol.no_calibration && program.global.gpu.is_empty() && program.global.facts.is_none() {
-        report.calibration = learn(program, &report, build)?;
+        report.calibration = learn(program, &report, server.build)?;
     }
     report.files = report::bench::write(&report, &protocol.report)?;
     Ok(report)

@@ -3,13 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::binary;
+use crate::build::examine::Member;
+use crate::build::version;
+use crate::cli::fit::FitArguments;
 use crate::cli::launch::{LaunchArguments, LaunchCommand};
 use crate::command::Program;
 use crate::failure::Failure;
-use crate::fit::plan::Plan;
+use crate::fit::plan::{Plan, PlanServer};
 use crate::gguf::ShardName;
+use crate::install::store::Store;
 use crate::report;
 use crate::report::launch::{LaunchReport, RunReport};
+use crate::script::arguments;
 use crate::script::file::Written;
 use crate::script::launch::Surroundings;
 use crate::script::{Format, Launch, ModelFile, ScriptFile, format};
@@ -18,9 +24,13 @@ use crate::server::{promise, supervise};
 use crate::units::{BuildTag, Bytes};
 
 pub(super) fn run(program: &Program, arguments: &LaunchCommand) -> Result<ExitCode, Failure> {
-    let plan = read_plan(&arguments.plan)?;
-    let build = arguments.for_build;
-    let launch = prepare(program, &plan, plan.recommended, &arguments.place, build)?;
+    let program_file = find_server(program, &arguments.place)?;
+    let fit = program_file.fitted(&arguments.fit);
+    let plan = match &arguments.plan {
+        Some(path) => read_plan(path)?,
+        None => super::fit::plan(program, &fit, &arguments.models)?,
+    };
+    let launch = prepare(program, &plan, plan.recommended, &arguments.place, &program_file)?;
     let formats = if arguments.format.is_empty() { Format::native() } else { arguments.format.clone() };
     let files = write(&launch, &formats, &arguments.place.out, arguments.force)?;
     warn_of_overrides(program);
@@ -53,13 +63,17 @@ pub(super) fn prepare(
     plan: &Plan,
     option: Option<usize>,
     place: &LaunchArguments,
-    build: Option<BuildTag>,
+    server: &ServerProgram,
 ) -> Result<Launch, Failure> {
     let Some(option) = option else {
         return Err(Failure::new(crate::failure::Kind::Environment, "nothing fits this machine's GPUs")
             .hinted("`llama-doctor fit` with the same flags shows how much is missing"));
     };
-    let server = server(program, place)?;
+    let mut plan = plan.clone();
+    let out = absolute(&place.out)?;
+    for one in plan.options.iter_mut().flat_map(|option| &mut option.servers) {
+        locate_files(one, &out, server.build)?;
+    }
     let uuids = program.gpus()?.into_iter().filter_map(|gpu| Some((gpu.id, gpu.uuid.value()?.clone()))).collect();
     let servers = plan.options.get(option).map(|option| option.servers.as_slice()).unwrap_or_default();
     let files = servers.iter().map(|server| {
@@ -68,27 +82,86 @@ pub(super) fn prepare(
     });
     let api_key_file = place.api_key_file.as_ref().map(|file| absolute(file)).transpose()?;
     let around = Surroundings {
-        server: text(&server)?,
-        build,
+        server: text(&server.path)?,
+        build: server.build,
         files: files.collect(),
         uuids,
         host: place.host.clone(),
         port: place.port,
         api_key_file: api_key_file.as_deref().map(text).transpose()?,
     };
-    Ok(Launch::from_plan(plan, option, &around)?)
+    Ok(Launch::from_plan(&plan, option, &around)?)
 }
 
-/// The program to start: `--server`, or that of the build in use, or the one in PATH, or its name for a machine that has it.
-fn server(program: &Program, place: &LaunchArguments) -> Result<PathBuf, Failure> {
-    let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
-    let Some(path) = &place.server else {
-        if let Some(ours) = crate::install::store::Store::new(program.home()?).server()? {
-            return absolute(&ours);
+/// Scripts run in any folder, so they name files by absolute paths. A model that is not here yet is expected beside them.
+fn locate_files(server: &mut PlanServer, out: &Path, build: Option<BuildTag>) -> Result<(), Failure> {
+    let mut arguments = arguments::pair(&server.arguments, build);
+    for argument in &mut arguments {
+        if let ("model" | "mmproj" | "model-draft", Some(value)) = (argument.id.as_str(), &mut argument.value) {
+            let here = absolute(Path::new(value))?;
+            *value = text(&if here.exists() { here } else { out.join(&*value) })?;
         }
-        return Ok(which::which(name).unwrap_or_else(|_| name.into()));
+    }
+    server.arguments = arguments::flatten(&arguments);
+    Ok(())
+}
+
+/// A llama-server, and which build it is where its files say so.
+#[derive(Debug, Clone)]
+pub(super) struct ServerProgram {
+    pub(super) path: PathBuf,
+    pub(super) build: Option<BuildTag>,
+}
+
+impl ServerProgram {
+    /// The flags of the plan, for this build unless another was asked for.
+    pub(super) fn fitted(&self, fit: &FitArguments) -> FitArguments {
+        FitArguments { for_build: fit.for_build.or(self.build), ..fit.clone() }
+    }
+}
+
+/// The program to start: `--server`, the current build, the one in PATH, or its name for a machine that has it.
+pub(super) fn find_server(program: &Program, place: &LaunchArguments) -> Result<ServerProgram, Failure> {
+    let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
+    if place.server.is_none() {
+        let current = Store::new(program.home()?).current()?;
+        if let Some(build) = current
+            && let Some(file) = build.receipt.files.keys().find(|file| file.rsplit('/').next() == Some(name))
+        {
+            // The build's own folder, not `current`: a later build may know other flags.
+            let path = absolute(&build.path.join(file))?;
+            return Ok(ServerProgram { path, build: build.receipt.tag.parse().ok() });
+        }
+        let path = which::which(name).unwrap_or_else(|_| name.into());
+        let build = build_of(&path);
+        return Ok(ServerProgram { path, build });
+    }
+    let path = named_server(place, name)?;
+    let build = build_of(&path);
+    Ok(ServerProgram { path, build })
+}
+
+/// From what the program and its libraries export, without running them.
+fn build_of(program: &Path) -> Option<BuildTag> {
+    let folder = program.parent()?;
+    let telling = |name: &str| {
+        ["llama-server", "libllama", "llama", "libggml-base", "ggml-base"].iter().any(|start| name.starts_with(start))
     };
-    let path = if path.is_dir() { path.join(name) } else { path.clone() };
+    let entries = fs_err::read_dir(folder)
+        .ok()?
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_str().is_some_and(telling) && entry.path().is_file());
+    let members = entries.filter_map(|entry| {
+        let path = entry.path();
+        let image = binary::read_file(&path, binary::Depth::Everything).ok()?;
+        Some(Member { path, image })
+    });
+    version::read(folder, &members.collect::<Vec<_>>()).tag
+}
+
+fn named_server(place: &LaunchArguments, name: &str) -> Result<PathBuf, Failure> {
+    let path = place.server.as_deref().unwrap_or(Path::new(name));
+    let path = if path.is_dir() { path.join(name) } else { path.to_owned() };
     if !path.is_file() {
         return Err(Failure::usage(format!("there is no llama-server at {}", path.display()))
             .hinted("give `--server` the program or the folder that holds it"));
@@ -117,8 +190,9 @@ fn shards(first: &Path) -> Vec<ModelFile> {
         let bytes = fs_err::metadata(&path).ok()?.len();
         Some(ModelFile { path: path.to_str()?.to_owned(), bytes: Some(Bytes(bytes)) })
     };
-    // A missing shard: the plan's own word is all there is.
-    all.iter().map(one).collect::<Option<Vec<_>>>().unwrap_or_default()
+    // Of a file that is still to come the catalogue knows the shape, not the exact size.
+    let absent = || first.to_str().map(|path| ModelFile { path: path.to_owned(), bytes: None }).into_iter().collect();
+    all.iter().map(one).collect::<Option<Vec<_>>>().unwrap_or_else(absent)
 }
 
 /// Writes all files, or none if one of them was edited by its owner.

@@ -145,7 +145,8 @@ impl List {
 
     fn devices(&mut self, request: &ServerRequest<'_>) {
         let settings = request.settings;
-        if request.devices.is_empty() {
+        // Without offload of any kind a GPU would only lose the memory of an idle context.
+        if request.devices.is_empty() || (request.gpu_layers == 0 && !settings.op_offload) {
             self.valued("device", "none");
             return;
         }

@@ -169,7 +169,9 @@ pub fn is_public(host: &str) -> bool {
 
 /// The GPUs that hold something of the option, in the plan's order.
 fn gpus(plan: &Plan, option: &PlanOption, around: &Surroundings) -> Vec<LaunchGpu> {
-    let used: BTreeSet<&String> = option.servers.iter().flat_map(|server| server.memory.keys()).collect();
+    let holds = |parts: &crate::fit::plan::MemoryParts| parts.model.0 + parts.context.0 + parts.compute.0 > 0;
+    let rows = option.servers.iter().flat_map(|server| &server.memory);
+    let used: BTreeSet<&String> = rows.filter(|(_, parts)| holds(parts)).map(|(device, _)| device).collect();
     let devices = plan.devices.iter().filter(|device| used.contains(&device.id));
     let gpu = |device: &crate::fit::plan::PlanDevice| {
         let uuid = around.uuids.iter().find(|(id, _)| *id == device.id).map(|(_, uuid)| uuid.clone());

@@ -122,7 +122,7 @@ function Wait-Ready($One, [string] $Url) {
 function Test-ModelFile([string] $Path, $Bytes, [string] $Source) {
     if (-not (Test-Path -LiteralPath $Path -PathType Leaf)) {
         Say "the model file $Path is missing"
-        Say "fetch it: llama-doctor pull $Source"
+        Say "fetch it: llama-doctor pull $Source --to $(Split-Path -Parent $Path)"
         exit 3
     }
     $Size = (Get-Item -LiteralPath $Path).Length

@@ -113,7 +113,7 @@ say() { printf 'llama-doctor: %s\n' "$*" >&2; }
 need_file() {
     if [ ! -f "$1" ]; then
         say "the model file $1 is missing"
-        say "fetch it: llama-doctor pull $3"
+        say "fetch it: llama-doctor pull $3 --to ${1%/*}"
         exit 3
     fi
     [ -n "$2" ] || return 0
