@@ -53,3 +53,19 @@ pub struct ProtocolArguments {
     #[arg(long, value_name = "DIR", default_value = "bench")]
     pub report: PathBuf,
 }
+
+impl ProtocolArguments {
+    /// What `setup --start` measures: memory and a short answer, no comparison with f16.
+    pub fn short(report: PathBuf) -> Self {
+        Self {
+            sweep: false,
+            quick: true,
+            tokens: 64,
+            runs: 1,
+            no_quality: true,
+            time_limit: 10,
+            no_calibration: false,
+            report,
+        }
+    }
+}

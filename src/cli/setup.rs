@@ -20,6 +20,9 @@ pub struct SetupCommand {
     /// What to write [default: sh; on Windows ps1,cmd]
     #[arg(long, value_name = "FORMAT", value_enum, value_delimiter = ',')]
     pub format: Vec<Format>,
+    /// Also start the servers once and compare their memory and speed with the plan
+    #[arg(long)]
+    pub start: bool,
     /// Overwrite scripts that were edited by hand
     #[arg(long)]
     pub force: bool,

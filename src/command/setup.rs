@@ -7,9 +7,12 @@ use std::process::ExitCode;
 use clap::{Args as _, FromArgMatches as _};
 
 use crate::check::{Selection, machine::Diagnosis};
+use crate::cli::bench::ProtocolArguments;
 use crate::cli::install::InstallArguments;
+use crate::cli::launch::LaunchArguments;
 use crate::cli::setup::SetupCommand;
 use crate::command::Program;
+use crate::command::launch::ServerProgram;
 use crate::failure::{Failure, Kind};
 use crate::fit::plan::Plan;
 use crate::install::store::Store;
@@ -37,6 +40,9 @@ pub(super) fn run(program: &Program, arguments: &SetupCommand) -> Result<ExitCod
     steps.add(step);
     let mut place = arguments.place.clone();
     place.server = server.or(place.server);
+    // The plan is for the build that the scripts start.
+    let server = super::launch::find_server(program, &place)?;
+    let arguments = &SetupCommand { fit: server.fitted(&arguments.fit), ..arguments.clone() };
 
     let mut models = arguments.models.clone();
     let mut plan = suggest_or_plan(program, arguments, &mut models)?;
@@ -54,15 +60,38 @@ pub(super) fn run(program: &Program, arguments: &SetupCommand) -> Result<ExitCod
         return Ok(ExitCode::from(1));
     }
 
-    let launch = super::launch::prepare(program, &plan, plan.recommended, &place, arguments.fit.for_build)?;
+    let launch = super::launch::prepare(program, &plan, plan.recommended, &place, &server)?;
     let formats = if arguments.format.is_empty() { Format::native() } else { arguments.format.clone() };
     let files = super::launch::write(&launch, &formats, &place.out, arguments.force)?;
     super::launch::warn_of_overrides(program);
     let written = LaunchReport::new(&launch, files);
     steps.add(Step::done("launch", written.files.iter().map(|file| file.path.display().to_string()).collect()));
+    let mut code = ExitCode::SUCCESS;
+    if arguments.start {
+        let (step, kept) = verify(program, &plan, &place, &server)?;
+        steps.add(step);
+        if !kept {
+            code = ExitCode::from(1);
+        }
+    }
     let report = SetupReport::new(steps.done, plan, Some(written));
     report::setup::print(program.printer, &report, &models)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+/// Starts what was planned once, and puts the promise beside the measurement.
+fn verify(
+    program: &Program,
+    plan: &Plan,
+    place: &LaunchArguments,
+    server: &ServerProgram,
+) -> Result<(Step, bool), Failure> {
+    if !server.path.is_file() {
+        return Ok((Step::missing("verify", "there is no llama-server here to start"), true));
+    }
+    let protocol = ProtocolArguments::short(place.out.join("verify"));
+    let report = super::bench::bench(program, &[(plan.clone(), plan.recommended)], place, &protocol, server)?;
+    Ok((Step::done("verify", report.lines()), report.kept()))
 }
 
 /// Steps are told as they end: a long download comes after what is known already.

@@ -172,6 +172,24 @@ impl BenchReport {
         self.runs.iter().all(|run| run.kept)
     }
 
+    /// One line a server: the cache's promise beside its measurement, and the speed.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |run: &BenchRun| {
+            let promised: u64 = run.server.memory.values().map(|parts| parts.context.0).sum();
+            let mut line = format!(
+                "KV {:.1} MiB promised, {:.1} measured; {:.1} tokens/s",
+                Bytes(promised).mib(),
+                run.cache_bytes().mib(),
+                run.measured.tokens_per_second
+            );
+            if !run.kept {
+                let _ = write!(line, "; {}", run.verdict);
+            }
+            line
+        };
+        self.runs.iter().map(line).collect()
+    }
+
     fn largest_difference(&self) -> Option<f64> {
         let shares = self.runs.iter().flat_map(|run| &run.promises).filter(|promise| promise.promised_bytes.0 > 0);
         shares
