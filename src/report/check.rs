@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::printer::{Printer, Verbosity};
 use super::text::{WIDTH, wrapped};
+use crate::build::BackendState;
 use crate::check::machine::Diagnosis;
 use crate::check::{ALL, Check, Finding, Group, Remedy, Status, VerdictStatus};
 use crate::failure::Failure;
@@ -62,6 +63,7 @@ fn machine(text: &mut String, diagnosis: &Diagnosis) {
         // The reason stands among the problems, if it is one.
         (Fact::Unknown { .. }, _) => {}
     }
+    build(text, diagnosis);
     let host = &diagnosis.host;
     let parts: Vec<String> = [
         host.distribution.value().cloned(),
@@ -74,6 +76,27 @@ fn machine(text: &mut String, diagnosis: &Diagnosis) {
     .collect();
     if !parts.is_empty() {
         let _ = writeln!(text, "System  {}", wrapped(&parts.join(", "), WIDTH - 8, 8));
+    }
+}
+
+/// The build that the verdict is about: what it is, what its CUDA file holds, what became of loading it.
+fn build(text: &mut String, diagnosis: &Diagnosis) {
+    let wanted = diagnosis.verdict.build.as_ref();
+    let Some(build) = diagnosis.builds.iter().find(|build| Some(&build.path) == wanted) else { return };
+    let version = build.version.as_deref().unwrap_or("of unknown version");
+    let _ = writeln!(text, "Build   {}", wrapped(&format!("{version}, {}", build.path.display()), WIDTH - 8, 8));
+    let Some(cuda) = build.backend("CUDA") else { return };
+    let proof = match cuda.state {
+        BackendState::Works => "works",
+        BackendState::Loads => "loads",
+        BackendState::Blocked => "does not load",
+        BackendState::Absent => "absent",
+    };
+    let major = cuda.runtime_major.map_or_else(String::new, |major| format!(" {major}"));
+    let line = format!("CUDA{major} {proof}: {}", cuda.reason);
+    let _ = writeln!(text, "        {}", wrapped(&line, WIDTH - 8, 8));
+    for verdict in &cuda.per_gpu {
+        let _ = writeln!(text, "        {}", wrapped(&format!("{}: {}", verdict.gpu, verdict.reason), WIDTH - 8, 8));
     }
 }
 
