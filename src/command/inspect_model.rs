@@ -70,20 +70,13 @@ fn foresee(program: &Program, model: &Model, view: &mut RepositoryView) {
             place: Place::Local(offer.pull.clone().into()),
             notes: Vec::new(),
         };
-        let plan = match fit::plan_of(program, &FitArguments::default(), &[resolved]) {
-            Ok(plan) => plan,
+        match fit::plan_of(program, &FitArguments::default(), &[resolved]) {
+            Ok(plan) => offer.largest = Some(Largest::of(&plan, offer.bytes.0 != inspected)),
             Err(failure) => {
                 view.notes.push(format!("its memory cannot be foreseen: {failure}"));
                 return;
             }
-        };
-        let server = plan.recommended.and_then(|index| plan.options[index].servers.first());
-        offer.largest = Some(Largest {
-            context: server.map_or(0, |server| server.context),
-            cache_type_k: server.map(|server| server.cache_type_k),
-            cache_type_v: server.map(|server| server.cache_type_v),
-            is_estimate: offer.bytes.0 != inspected,
-        });
+        }
     }
 }
 

@@ -2,15 +2,19 @@
 
 use std::process::ExitCode;
 
+use crate::cli::fit::FitArguments;
 use crate::cli::pull::PullArguments;
-use crate::command::Program;
+use crate::command::{Program, fit};
 use crate::failure::Failure;
+use crate::gguf::Model;
 use crate::model::name::ModelName;
 use crate::model::pull::{self, Options, PullError, Pulled};
 use crate::model::repository::Repository;
-use crate::model::{catalogue_name, name};
+use crate::model::{Place, ResolvedModel, catalogue_name, name};
 use crate::net::client::Client;
 use crate::report::progress::Reporter;
+use crate::report::pull::Report;
+use crate::report::repository::Largest;
 use crate::source::huggingface;
 
 pub fn run(program: &Program, arguments: &PullArguments) -> Result<ExitCode, Failure> {
@@ -19,10 +23,32 @@ pub fn run(program: &Program, arguments: &PullArguments) -> Result<ExitCode, Fai
     let progress = Reporter::new(program.printer);
     let mut pulled = Vec::new();
     for text in &arguments.models {
-        pulled.push(one(program, &client, text, &options, &progress)?);
+        let mut one = one(program, &client, text, &options, &progress)?;
+        if options.to.is_none() && !text.contains("://") {
+            // The name leads to the file from now on, and reads better than its path.
+            one.model.clone_from(text);
+        }
+        pulled.push(Report { largest: largest(program, &one), pulled: one });
     }
     crate::report::pull::print(program.printer, &pulled)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What fits on the GPUs at hand. Without one, or for a file that cannot be planned, there is nothing to say.
+fn largest(program: &Program, pulled: &Pulled) -> Option<Largest> {
+    if !program.gpus().is_ok_and(|gpus| gpus.iter().any(|gpu| gpu.visible)) {
+        return None;
+    }
+    let path = pulled.files.first()?.path.clone();
+    let model = Model::open(&path).ok()?;
+    let resolved = ResolvedModel { source: pulled.model.clone(), model, place: Place::Local(path), notes: Vec::new() };
+    match fit::plan_of(program, &FitArguments::default(), &[resolved]) {
+        Ok(plan) => Some(Largest::of(&plan, false)),
+        Err(failure) => {
+            program.printer.note(&format!("its memory cannot be foreseen: {failure}"));
+            None
+        }
+    }
 }
 
 /// Pulls the model that `text` names; also what `setup` does.

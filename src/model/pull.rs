@@ -33,6 +33,8 @@ pub struct Pulled {
     /// Files that belong to the model itself, in order: the first is what llama-server is told.
     #[serde(skip)]
     pub shards: usize,
+    /// What other commands are told to use it.
+    pub model: String,
     pub notes: Vec<String>,
 }
 
@@ -108,7 +110,8 @@ pub fn from_repository(
     };
     let prefix = if repository.hub == Hub::ModelScope { "ms:" } else { "" };
     let source = format!("{prefix}{}/{first_name}", repository.id);
-    finish(program, Pulled { source, files, shards: selected.shards.len(), notes })
+    let model = files.first().map(|file| file.path.display().to_string()).unwrap_or_default();
+    finish(program, Pulled { source, files, shards: selected.shards.len(), model, notes })
 }
 
 /// Pulls one file by its address into `options.to`, or into a folder of ours.
@@ -143,7 +146,8 @@ pub fn from_url(
     }
     let file =
         File { name: text, path: done.path, bytes: done.size, sha256: Some(done.sha256), fetched_bytes: done.fetched };
-    finish(program, Pulled { source: url.to_string(), files: vec![file], shards: 1, notes })
+    let model = file.path.display().to_string();
+    finish(program, Pulled { source: url.to_string(), files: vec![file], shards: 1, model, notes })
 }
 
 /// Writes the receipt.

@@ -5,17 +5,26 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::model::pull::Pulled;
 use crate::report::printer::Printer;
-use crate::units::Bytes;
+use crate::report::repository::Largest;
+use crate::units::{Bytes, grouped};
 
 const SCHEMA: &str = "llama-doctor/pull/1";
 
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
-    models: &'a [Pulled],
+    models: &'a [Report],
 }
 
-pub fn print(printer: Printer, pulled: &[Pulled]) -> Result<(), Failure> {
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(flatten)]
+    pub pulled: Pulled,
+    /// On the GPUs at hand; null without one.
+    pub largest: Option<Largest>,
+}
+
+pub fn print(printer: Printer, pulled: &[Report]) -> Result<(), Failure> {
     if printer.json {
         return printer.json(&Document { schema: SCHEMA, models: pulled });
     }
@@ -24,7 +33,8 @@ pub fn print(printer: Printer, pulled: &[Pulled]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn text(pulled: &Pulled) -> String {
+fn text(report: &Report) -> String {
+    let pulled = &report.pulled;
     let total: u64 = pulled.files.iter().map(|file| file.bytes.0).sum();
     let fetched: u64 = pulled.files.iter().map(|file| file.fetched_bytes.0).sum();
     let how = match fetched {
@@ -44,9 +54,17 @@ fn text(pulled: &Pulled) -> String {
         lines.push(format!("  {label:6}  {}", file.path.display()));
     }
     lines.extend(pulled.notes.iter().map(|note| format!("  note    {note}")));
-    if let Some(first) = pulled.files.first() {
-        lines.push(String::new());
-        lines.push(format!("Plan for it  llama-doctor fit {}", first.path.display()));
+    let model = &pulled.model;
+    match &report.largest {
+        Some(Largest { context, cache_type_k: Some(key), cache_type_v: Some(value), .. }) => {
+            lines.push(format!("  fits    {} tokens with a {key} cache", grouped(u64::from(*context))));
+            lines.push(format!("\nLaunch it    llama-doctor launch {model} -c {context} -ctk {key} -ctv {value}"));
+        }
+        Some(_) => {
+            lines.push("  fits    not: not even its smallest context".to_owned());
+            lines.push(format!("\nSee why      llama-doctor fit {model}"));
+        }
+        None => lines.push(format!("\nPlan for it  llama-doctor fit {model}")),
     }
     lines.join("\n")
 }

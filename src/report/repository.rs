@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::fit::plan::Plan;
 use crate::fit::settings::CacheType;
 use crate::net::digest::Sha256Digest;
 use crate::source::quantization::Sidecar;
-use crate::units::Bytes;
+use crate::units::{Bytes, grouped};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryView {
@@ -53,6 +54,19 @@ pub struct Largest {
     pub cache_type_v: Option<CacheType>,
     /// Foreseen from another file of the repository, scaled to this one's size.
     pub is_estimate: bool,
+}
+
+impl Largest {
+    /// What a plan for one model recommends.
+    pub fn of(plan: &Plan, is_estimate: bool) -> Self {
+        let server = plan.recommended.and_then(|index| plan.options.get(index)?.servers.first());
+        Self {
+            context: server.map_or(0, |server| server.context),
+            cache_type_k: server.map(|server| server.cache_type_k),
+            cache_type_v: server.map(|server| server.cache_type_v),
+            is_estimate,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -106,19 +120,7 @@ pub fn lines(out: &mut String, view: &RepositoryView) {
 fn context(largest: &Largest) -> String {
     let Some(cache_type) = largest.cache_type_k else { return "does not fit".to_owned() };
     let about = if largest.is_estimate { "~" } else { "" };
-    format!("{about}{} {cache_type}", thousands(largest.context))
-}
-
-fn thousands(number: u32) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    format!("{about}{} {cache_type}", grouped(u64::from(largest.context)))
 }
 
 const fn kind(sidecar: Sidecar) -> &'static str {
