@@ -142,6 +142,7 @@ impl Github {
         // There is always another place to ask, so patience is short.
         let mut client = client.clone();
         client.settings.retry.tries = client.settings.retry.tries.min(3);
+        client.settings.retry.longest_asked_wait = Duration::from_secs(3);
         Ok(Self {
             client,
             base: url("LLAMA_DOCTOR_GITHUB_URL", place.base, PUBLIC_URL)?,
