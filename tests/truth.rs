@@ -210,6 +210,7 @@ fn every_measured_configuration() {
         compute_capability: "8.6".parse().unwrap(),
         total: Bytes(80_000 * MIB),
         free: Bytes(80_000 * MIB),
+        measured_overhead: None,
     };
     for row in rows().into_iter().chain(vectors()) {
         let model = models.entry(row.model.clone()).or_insert_with(|| fit::Model::new(&header(&row.model)));

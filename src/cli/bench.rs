@@ -46,9 +46,6 @@ pub struct ProtocolArguments {
     /// Begin no new step after this many minutes
     #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub time_limit: u64,
-    /// Neither use nor keep what was measured on this machine
-    #[arg(long)]
-    pub no_calibration: bool,
     /// Folder for the report and the servers' logs
     #[arg(long, value_name = "DIR", default_value = "bench")]
     pub report: PathBuf,
@@ -57,15 +54,6 @@ pub struct ProtocolArguments {
 impl ProtocolArguments {
     /// What `setup --start` measures: memory and a short answer, no comparison with f16.
     pub fn short(report: PathBuf) -> Self {
-        Self {
-            sweep: false,
-            quick: true,
-            tokens: 64,
-            runs: 1,
-            no_quality: true,
-            time_limit: 10,
-            no_calibration: false,
-            report,
-        }
+        Self { sweep: false, quick: true, tokens: 64, runs: 1, no_quality: true, time_limit: 10, report }
     }
 }

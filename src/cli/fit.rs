@@ -132,6 +132,9 @@ pub struct FitArguments {
     /// Plan an architecture that is not modelled as if it were this one
     #[arg(long, value_name = "ARCH")]
     pub assume: Option<String>,
+    /// Neither use nor keep what `bench` measured on this machine
+    #[arg(long)]
+    pub no_calibration: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -35,7 +35,7 @@ pub(super) fn run(program: &Program, arguments: &BenchCommand) -> Result<ExitCod
         None if arguments.protocol.sweep => sweep(program, &fit, &arguments.models)?,
         None => options(&super::fit::plan(program, &fit, &arguments.models)?, false),
     };
-    let report = bench(program, &candidates, &arguments.place, &arguments.protocol, &server)?;
+    let report = bench(program, &candidates, &arguments.place, &arguments.protocol, &server, !fit.no_calibration)?;
     report::bench::print(program.printer, &report)?;
     Ok(if report.kept() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -85,6 +85,7 @@ pub(super) fn bench(
     place: &LaunchArguments,
     protocol: &ProtocolArguments,
     server: &ServerProgram,
+    calibrates: bool,
 ) -> Result<BenchReport, Failure> {
     supervise::watch_signals()?;
     let mut bench = Bench {
@@ -105,7 +106,7 @@ pub(super) fn bench(
         run.config = configuration_name(index);
     }
     let mut report = BenchReport::new(runs);
-    if !protocol.no_calibration && program.global.gpu.is_empty() && program.global.facts.is_none() {
+    if calibrates && program.global.gpu.is_empty() && program.global.facts.is_none() {
         report.calibration = learn(program, &report, server.build)?;
     }
     report.files = report::bench::write(&report, &protocol.report)?;
@@ -266,6 +267,7 @@ fn learn(program: &Program, report: &BenchReport, build: Option<BuildTag>) -> Re
     let mut calibration = Calibration::load(&home)?;
     let cards = program.gpus()?;
     let build = build.map_or_else(|| "unknown".to_owned(), |build| build.to_string());
+    let used: Vec<Row> = calibration.measured.clone();
     let measured = jiff::Timestamp::now().to_string().chars().take(10).collect::<String>();
     for run in &report.runs {
         let device = run.server.memory.keys().find(|device| *device != "Host");
@@ -274,8 +276,10 @@ fn learn(program: &Program, report: &BenchReport, build: Option<BuildTag>) -> Re
         });
         let overhead_bytes = device.and_then(|device| run.measured.memory.get(device)?.overhead);
         let estimate = run.server.tokens_per_second;
-        let speed_factor =
-            (estimate > 0.0 && run.measured.tokens_per_second > 0.0).then(|| run.measured.tokens_per_second / estimate);
+        // The estimate was corrected by the last measurement already.
+        let last = used.iter().find(|row| row.device == name && row.build == build).and_then(|row| row.speed_factor);
+        let speed_factor = (estimate > 0.0 && run.measured.tokens_per_second > 0.0)
+            .then(|| last.unwrap_or(1.0) * run.measured.tokens_per_second / estimate);
         if overhead_bytes.is_some() || speed_factor.is_some() {
             let (device, build, measured) = (name.to_owned(), build.clone(), measured.clone());
             calibration.learn(Row { device, build, overhead_bytes, speed_factor, measured });

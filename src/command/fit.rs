@@ -19,6 +19,7 @@ use crate::host::facts::Gpu;
 use crate::manifest::gpus::{self, DEFAULT_RESERVE};
 use crate::model::ResolvedModel;
 use crate::report;
+use crate::server::calibration::Calibration;
 use crate::units::{BuildTag, Bytes};
 
 pub(super) fn run(program: &Program, command: &FitCommand) -> Result<ExitCode, Failure> {
@@ -89,7 +90,9 @@ pub fn plan_of(program: &Program, arguments: &FitArguments, resolved: &[Resolved
         kernels: DEFAULT_KERNELS.to_owned(),
         preference: preference(arguments.prefer),
     };
-    Ok(question.answer()?)
+    let mut plan = question.answer()?;
+    correct_speeds(&mut plan, &calibration(program, arguments)?, &build_name(arguments));
+    Ok(plan)
 }
 
 /// The build behind [`Build::NEWEST`].
@@ -109,7 +112,40 @@ fn plan_gpus(program: &Program, arguments: &FitArguments) -> Result<Vec<PlanGpu>
             .hinted("plan for a card you do not have at hand with `--gpu rtx-3090`")
             .hinted("`llama-doctor check` says why none was found"));
     }
-    found.into_iter().map(|gpu| plan_gpu(gpu, arguments.reserve.unwrap_or(DEFAULT_RESERVE))).collect()
+    let calibration = calibration(program, arguments)?;
+    let build = build_name(arguments);
+    let planned = |gpu: Gpu| {
+        let measured_overhead = calibration.row(&gpu.name, &build).and_then(|row| row.overhead_bytes);
+        let mut planned = plan_gpu(gpu, arguments.reserve.unwrap_or(DEFAULT_RESERVE))?;
+        planned.device.measured_overhead = measured_overhead;
+        Ok(planned)
+    };
+    found.into_iter().map(planned).collect()
+}
+
+/// What `bench` measured here: of no use for another machine.
+fn calibration(program: &Program, arguments: &FitArguments) -> Result<Calibration, Failure> {
+    if arguments.no_calibration || !program.global.gpu.is_empty() || program.global.facts.is_some() {
+        return Ok(Calibration::default());
+    }
+    Ok(Calibration::load(&program.home()?)?)
+}
+
+fn build_name(arguments: &FitArguments) -> String {
+    arguments.for_build.unwrap_or(NEWEST_TAG).to_string()
+}
+
+/// Estimated speeds, corrected by what was measured on the same card with the same build.
+fn correct_speeds(plan: &mut Plan, calibration: &Calibration, build: &str) {
+    let row = plan.devices.first().and_then(|device| calibration.row(&device.name, build));
+    let Some(row) = row else { return };
+    let Some(factor) = row.speed_factor else { return };
+    for option in &mut plan.options {
+        for server in &mut option.servers {
+            server.tokens_per_second *= factor;
+        }
+        option.notes.push(format!("speed and overhead as measured on this machine on {}", row.measured));
+    }
 }
 
 fn plan_gpu(gpu: Gpu, reserve: Bytes) -> Result<PlanGpu, Failure> {
@@ -123,7 +159,7 @@ fn plan_gpu(gpu: Gpu, reserve: Bytes) -> Result<PlanGpu, Failure> {
         bandwidth: gpu.memory_bandwidth.value().copied().or(by_card),
         // On Windows one process never gets the whole card.
         kept: if cfg!(windows) { overhead::wddm(gpu.total) } else { 0 },
-        device: Device { id: gpu.id, compute_capability, total: gpu.total, free: gpu.free },
+        device: Device { id: gpu.id, compute_capability, total: gpu.total, free: gpu.free, measured_overhead: None },
         name: gpu.name,
         origin: gpu.origin,
         reserve,

@@ -68,7 +68,7 @@ pub(super) fn run(program: &Program, arguments: &SetupCommand) -> Result<ExitCod
     steps.add(Step::done("launch", written.files.iter().map(|file| file.path.display().to_string()).collect()));
     let mut code = ExitCode::SUCCESS;
     if arguments.start {
-        let (step, kept) = verify(program, &plan, &place, &server)?;
+        let (step, kept) = verify(program, &plan, &place, &server, !arguments.fit.no_calibration)?;
         steps.add(step);
         if !kept {
             code = ExitCode::from(1);
@@ -85,12 +85,14 @@ fn verify(
     plan: &Plan,
     place: &LaunchArguments,
     server: &ServerProgram,
+    calibrates: bool,
 ) -> Result<(Step, bool), Failure> {
     if !server.path.is_file() {
         return Ok((Step::missing("verify", "there is no llama-server here to start"), true));
     }
     let protocol = ProtocolArguments::short(place.out.join("verify"));
-    let report = super::bench::bench(program, &[(plan.clone(), plan.recommended)], place, &protocol, server)?;
+    let report =
+        super::bench::bench(program, &[(plan.clone(), plan.recommended)], place, &protocol, server, calibrates)?;
     Ok((Step::done("verify", report.lines()), report.kept()))
 }
 

@@ -70,8 +70,12 @@ impl Server<'_> {
                 add(&mut need.memory, projector);
             }
             if need.memory.total() > 0 {
-                let own =
-                    overhead::of_process(&device.id, device.compute_capability, self.model, settings, &prediction);
+                let own = match device.measured_overhead {
+                    Some(bytes) => vec![overhead::measured(&device.id, bytes)],
+                    None => {
+                        overhead::of_process(&device.id, device.compute_capability, self.model, settings, &prediction)
+                    }
+                };
                 need.overhead = own.iter().map(|part| part.bytes.0).sum();
                 parts.extend(own);
             }

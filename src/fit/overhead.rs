@@ -32,6 +32,17 @@ const BUFFERS: u64 = 3;
 /// Partial results of flash attention, at most, in every row of `truth/after_decode.jsonl`.
 const ATTENTION_POOL: u64 = 16 * MIB;
 
+/// What `bench` found on this machine.
+pub fn measured(device: &str, bytes: Bytes) -> OverheadPart {
+    OverheadPart {
+        device: device.to_owned(),
+        what: "all beside the buffers".to_owned(),
+        bytes,
+        less_bytes: Bytes(0),
+        origin: "measured on this machine by `llama-doctor bench` (calibration.toml)".to_owned(),
+    }
+}
+
 /// What one process takes of one device that it uses.
 pub fn of_process(
     device: &str,

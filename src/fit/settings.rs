@@ -194,4 +194,6 @@ pub struct Device {
     pub total: Bytes,
     /// What llama.cpp may use: decides the split between unequal cards.
     pub free: Bytes,
+    /// VRAM beside the buffers that `bench` measured on this card, instead of the estimate.
+    pub measured_overhead: Option<Bytes>,
 }

@@ -59,8 +59,11 @@ impl Calibration {
         self.measured.iter().find(|row| row.device == device && row.build == build)
     }
 
-    /// The new row replaces the old one of the same device and build.
-    pub fn learn(&mut self, row: Row) {
+    /// The new row replaces the old one of the same device and build, but for a larger overhead: another model may have
+    /// needed more kernels, and too little is what breaks a plan.
+    pub fn learn(&mut self, mut row: Row) {
+        let old = self.row(&row.device, &row.build).and_then(|old| old.overhead_bytes);
+        row.overhead_bytes = row.overhead_bytes.max(old);
         self.measured.retain(|old| old.device != row.device || old.build != row.build);
         self.measured.push(row);
         self.measured.sort_by(|one, two| (&one.device, &one.build).cmp(&(&two.device, &two.build)));
