@@ -203,3 +203,24 @@ fn the_schema_is_fresh() {
     }
     assert_eq!(fs_err::read_to_string(path).unwrap_or_default(), now, "run with LLAMA_DOCTOR_UPDATE=1");
 }
+
+#[test]
+fn the_explanation_adds_up() {
+    for arguments in [
+        "qwen2.5-14b-instruct --gpu rtx-3090 -c 32768 -ctk q8_0 -ctv q8_0 --explain",
+        "gemma-3-12b-it --gpu rtx-3090 -c 65536 -ctk f16 -ctv f16 -np 2 --explain",
+        "granite-4.0-h-tiny --gpu rtx-3090 -c 65536 -ctk f16 -ctv f16 --explain",
+    ] {
+        let option = only(arguments);
+        let server = &option.servers[0];
+        let on_gpu =
+            |what: &str| what.ends_with(" on CUDA0") || what.starts_with("KV cache") || what.starts_with("recurrent");
+        let steps = server.explanation.iter().filter(|step| on_gpu(&step.what));
+        let sum: u64 = steps.filter(|step| !step.what.starts_with("total")).map(|step| step.bytes.0).sum();
+        let total = server.memory["CUDA0"].total.unwrap().0;
+        assert_eq!(sum, total, "{arguments}: {:#?}", server.explanation);
+        let kv: u64 =
+            server.explanation.iter().filter(|step| step.what.starts_with("KV cache")).map(|step| step.bytes.0).sum();
+        assert_eq!(kv, server.kv_bytes.0, "{arguments}");
+    }
+}

@@ -1,15 +1,16 @@
 //! `fit`: the models' headers and the GPUs, gathered; the plan, decided; the table or the JSON, handed to `report`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::fit::{
     Contexts, CpuMoeLayers, FitArguments, FitCommand, Preference as PreferenceArgument, Slots, SpeculationArgument,
 };
-use crate::command::Program;
+use crate::command::{Program, second_opinion};
 use crate::failure::Failure;
 use crate::fit::choice::{DEFAULT_KERNELS, Preference};
 use crate::fit::need::{Draft, Server};
-use crate::fit::plan::{Plan, PlanModel};
+use crate::fit::plan::{Plan, PlanModel, SecondOpinion};
 use crate::fit::planner::{PlanGpu, PlannedModel, Question};
 use crate::fit::search::Wish;
 use crate::fit::settings::{Device, GpuLayers, Settings, SplitMode};
@@ -23,24 +24,77 @@ use crate::server::calibration::Calibration;
 use crate::units::{BuildTag, Bytes};
 
 pub(super) fn run(program: &Program, command: &FitCommand) -> Result<ExitCode, Failure> {
-    let plan = plan(program, &command.fit, &command.models)?;
+    let resolved = resolve(program, &command.models)?;
+    let mut plan = answer(program, &command.fit, &resolved, command.explain)?;
+    if let Some(build) = &command.check_with {
+        plan.second_opinion = second_opinion(program, &command.fit, &resolved, &plan, build)?;
+    }
     report::fit::print(program.printer, &plan, &command.models)?;
+
     Ok(if plan.recommended.is_some() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// The plan for `models` as the flags want it; `launch`, `setup` and `bench` start here too.
 /// A plan in which nothing fits is an answer, not a failure: its `recommended` is none.
 pub fn plan(program: &Program, arguments: &FitArguments, models: &[String]) -> Result<Plan, Failure> {
+    plan_of(program, arguments, &resolve(program, models)?)
+}
+
+/// What the second opinion is asked about.
+pub(super) struct Planned<'a> {
+    pub(super) source: &'a str,
+    pub(super) path: Option<&'a Path>,
+    pub(super) model: &'a Model,
+    pub(super) settings: Settings,
+    pub(super) devices: Vec<Device>,
+    pub(super) build: Build,
+}
+
+/// Of the first server of the recommended option, or of the first option when nothing fits.
+fn second_opinion(
+    program: &Program,
+    arguments: &FitArguments,
+    resolved: &[ResolvedModel],
+    plan: &Plan,
+    build: &Path,
+) -> Result<Option<SecondOpinion>, Failure> {
+    let option = plan.options.get(plan.recommended.unwrap_or(0));
+    let (Some(server), Some(model)) = (option.and_then(|option| option.servers.first()), resolved.first()) else {
+        return Ok(None);
+    };
+    let gpus = plan_gpus(program, arguments)?;
+    let shape = shape(&model.model, arguments)?;
+    let planned = Planned {
+        source: &model.source,
+        path: model.path(),
+        settings: settings(arguments, &shape, &gpus, resolved.len())?,
+        model: &shape,
+        devices: gpus.into_iter().map(|gpu| gpu.device).collect(),
+        build: arguments.for_build.map_or(Build::NEWEST, Build::of),
+    };
+    second_opinion::ask(build, &planned, server).map(Some)
+}
+
+fn resolve(program: &Program, models: &[String]) -> Result<Vec<ResolvedModel>, Failure> {
     let resolved: Vec<ResolvedModel> =
         models.iter().map(|model| crate::model::resolve(program, model)).collect::<Result<_, _>>()?;
     for note in resolved.iter().flat_map(|model| &model.notes) {
         program.printer.note(note);
     }
-    plan_of(program, arguments, &resolved)
+    Ok(resolved)
 }
 
 /// As [`plan`], of models whose headers are at hand.
 pub fn plan_of(program: &Program, arguments: &FitArguments, resolved: &[ResolvedModel]) -> Result<Plan, Failure> {
+    answer(program, arguments, resolved, false)
+}
+
+fn answer(
+    program: &Program,
+    arguments: &FitArguments,
+    resolved: &[ResolvedModel],
+    explain: bool,
+) -> Result<Plan, Failure> {
     let gpus = plan_gpus(program, arguments)?;
     let shapes: Vec<Model> =
         resolved.iter().map(|model| shape(&model.model, arguments)).collect::<Result<_, Failure>>()?;
@@ -89,6 +143,7 @@ pub fn plan_of(program: &Program, arguments: &FitArguments, resolved: &[Resolved
         cache_type_v: arguments.cache_type_v,
         kernels: DEFAULT_KERNELS.to_owned(),
         preference: preference(arguments.prefer),
+        explain,
     };
     let mut plan = question.answer()?;
     correct_speeds(&mut plan, &calibration(program, arguments)?, &build_name(arguments));

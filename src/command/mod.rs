@@ -14,6 +14,7 @@ mod launch;
 mod man;
 mod models;
 pub mod pull;
+mod second_opinion;
 mod setup;
 
 use std::path::PathBuf;

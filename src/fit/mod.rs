@@ -5,6 +5,7 @@ pub mod build;
 pub mod choice;
 mod context;
 mod error;
+pub mod explain;
 mod graph;
 mod memory;
 pub mod model;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::explain::Step;
 use super::overhead::OverheadPart;
 use super::settings::CacheType;
 use crate::units::{BuildTag, Bytes, ComputeCapability};
@@ -28,6 +29,26 @@ pub struct Plan {
     /// What would fit, when nothing does: cheapest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedies: Vec<PlanRemedy>,
+    /// What a build's own planner says, when it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_opinion: Option<SecondOpinion>,
+}
+
+/// `llama-fit-params` and we, on one configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecondOpinion {
+    pub program: String,
+    pub rows: Vec<OpinionRow>,
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OpinionRow {
+    /// `CUDA0`, `Host`
+    pub device: String,
+    /// In whole MiB, rounded down.
+    pub theirs: MemoryParts,
+    pub ours: MemoryParts,
 }
 
 /// A change that makes the plan fit.
@@ -118,6 +139,9 @@ pub struct PlanServer {
     /// What the overhead is made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overhead: Vec<OverheadPart>,
+    /// The arithmetic, when it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanation: Vec<Step>,
     /// llama-server's arguments, ready for a process: no shell quoting.
     pub arguments: Vec<String>,
 }

@@ -49,6 +49,8 @@ pub struct Question<'a> {
     /// The build's `FA_QUANTS`.
     pub kernels: String,
     pub preference: Preference,
+    /// Whether the plan shows its arithmetic.
+    pub explain: bool,
 }
 
 /// What llama-server itself would not go below (`--fit-ctx`, b11434 `common/common.h:490`), tokens.
@@ -91,6 +93,7 @@ impl Question<'_> {
             reason: recommended.map_or_else(String::new, |(_, reason)| reason),
             build: self.build_tag,
             remedies,
+            second_opinion: None,
         })
     }
 
@@ -167,6 +170,11 @@ impl Question<'_> {
             speed_band: speed.map_or([0.0, 0.0], |speed| [speed.band.0, speed.band.1]),
             vram_context: vram_context.filter(|context| *context > settings.context),
             overhead: need.overhead.clone(),
+            explanation: if self.explain {
+                super::explain::steps(model, need, &devices).unwrap_or_default()
+            } else {
+                Vec::new()
+            },
             arguments: self.arguments(planned, need, index),
         }
     }

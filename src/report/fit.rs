@@ -6,8 +6,7 @@ use super::printer::Printer;
 use super::text::{WIDTH, wrapped};
 use crate::failure::Failure;
 use crate::fit::choice;
-use crate::fit::plan::{LimitedBy, MemoryParts, Plan, PlanDevice, PlanOption, PlanServer};
-
+use crate::fit::plan::{LimitedBy, MemoryParts, Plan, PlanDevice, PlanOption, PlanServer, SecondOpinion};
 use crate::units::{Bytes, GIB, grouped};
 
 pub fn print(printer: Printer, plan: &Plan, models: &[String]) -> Result<(), Failure> {
@@ -29,15 +28,37 @@ pub fn human(plan: &Plan, models: &[String]) -> String {
     if let Some(option) = plan.recommended.and_then(|index| plan.options.get(index)) {
         bars(&mut text, plan, option);
         let _ = writeln!(text, "Recommended: {}", wrapped(&plan.reason, WIDTH - 13, 0));
+        explanation(&mut text, plan, option);
         speed(&mut text, plan, option);
         vram_contexts(&mut text, plan);
         notes(&mut text, option);
         let _ = write!(text, "\nLaunch it   {}", launch(plan, option, models));
     } else {
-        plan.options.first().into_iter().for_each(|option| notes(&mut text, option));
+        if let Some(option) = plan.options.first() {
+            explanation(&mut text, plan, option);
+            notes(&mut text, option);
+        }
         remedies(&mut text, plan);
     }
+    if let Some(opinion) = &plan.second_opinion {
+        second_opinion(&mut text, opinion);
+    }
     text
+}
+
+fn second_opinion(text: &mut String, opinion: &SecondOpinion) {
+    let _ = writeln!(text, "\n\n{}, MiB:", opinion.program);
+    let _ = writeln!(text, "             weights  context  compute");
+    for row in &opinion.rows {
+        for (who, parts) in [("theirs", row.theirs), ("ours", row.ours)] {
+            let device = if who == "theirs" { row.device.as_str() } else { "" };
+            let (model, context, compute) = (parts.model.mib(), parts.context.mib(), parts.compute.mib());
+            let _ = writeln!(text, "   {device:<6} {who:<6}{model:>7.0} {context:>8.0} {compute:>8.0}");
+        }
+    }
+    for note in &opinion.notes {
+        let _ = writeln!(text, "{}", wrapped(&format!("Note: {note}."), WIDTH, 2));
+    }
 }
 
 fn does_not_fit(plan: &Plan) -> String {
@@ -224,6 +245,19 @@ fn speed(text: &mut String, plan: &Plan, option: &PlanOption) {
 fn capitalised(line: &str) -> String {
     let mut chars = line.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn explanation(text: &mut String, plan: &Plan, option: &PlanOption) {
+    for server in option.servers.iter().filter(|server| !server.explanation.is_empty()) {
+        let name = plan.models.get(server.model).map_or("", |model| model.name.as_str());
+        let types = choice::label(option);
+        let _ = writeln!(text, "\n{name}, {types}, {} tokens; MiB:", grouped(u64::from(server.context)));
+        for step in &server.explanation {
+            let _ = writeln!(text, "{:>11.3}  {}", step.bytes.mib(), wrapped(&step.what, WIDTH - 13, 13));
+            let _ = writeln!(text, "{:13}  {}", "", wrapped(&step.how, WIDTH - 16, 15));
+        }
+        let _ = writeln!(text);
+    }
 }
 
 /// What VRAM would hold beyond the training context.
