@@ -1,5 +1,6 @@
 //! Asks whether this holds: the driver's device files exist.
 
+use crate::host::facts::DeviceNode;
 use super::{Check, Context, Finding, Group, Needs, Remedy};
 
 pub(super) struct DeviceNodesPresent;
@@ -32,8 +33,12 @@ impl Check for DeviceNodesPresent {
         }
         let Some(nodes) = kernel.device_nodes.value() else { return vec![self.skip("/dev cannot be listed")] };
         let has = |name: &str| nodes.iter().any(|node| node.path.ends_with(name));
-        if has("nvidiactl") && has("nvidia0") {
-            return vec![self.pass("/dev/nvidiactl and /dev/nvidia0")];
+        let numbered = |node: &DeviceNode| {
+            let name = node.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.strip_prefix("nvidia").is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        if has("nvidiactl") && nodes.iter().any(numbered) {
+            return vec![self.pass("/dev/nvidiactl and a card's own file")];
         }
         let missing = if has("nvidiactl") { "/dev/nvidia0" } else { "/dev/nvidiactl" };
         vec![self

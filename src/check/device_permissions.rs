@@ -30,7 +30,7 @@ impl Check for DevicePermissions {
         let Some(nodes) = context.facts.kernel_driver.device_nodes.value().filter(|nodes| !nodes.is_empty()) else {
             return vec![self.skip("no device files to look at")];
         };
-        let needed = |node: &&DeviceNode| !node.path.to_string_lossy().contains("modeset");
+        let needed = |node: &&DeviceNode| !["modeset", "tools"].iter().any(|word| node.path.to_string_lossy().contains(word));
         let Some(node) = nodes.iter().filter(needed).find(|node| !node.accessible) else {
             return vec![self.pass("all can be opened")];
         };

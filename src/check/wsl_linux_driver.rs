@@ -25,6 +25,9 @@ impl Check for WslLinuxDriver {
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         let Some(wsl) = &context.facts.wsl else { return vec![self.skip("not WSL")] };
+        if context.container().is_some() {
+            return vec![self.skip("a container's libraries are mounted by its runtime")];
+        }
         let Some(library) = wsl.linux_driver.first() else { return vec![self.pass("only Windows' driver is here")] };
         let command = match context.family() {
             Family::Fedora | Family::RedHat => "sudo dnf remove 'nvidia-driver*' 'libnvidia*'",

@@ -1,6 +1,6 @@
 //! CUDA's numbering of the GPUs: `CUDA_DEVICE_ORDER` sorts, `CUDA_VISIBLE_DEVICES` picks. NVML knows neither.
 
-use super::facts::{Fact, Gpu};
+use super::facts::{DriverApi, Fact, Gpu};
 
 /// A GPU with what CUDA's default order looks at.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +39,29 @@ pub(super) fn number(in_pci_order: Vec<Ranked>, order: Option<&str>, visible: Op
     numbered
 }
 
+/// Puts the GPUs into the order that CUDA itself has told, where it told one: [`number`] can only guess which card
+/// CUDA thinks the fastest. Cards are matched by their place on the bus; anything that does not match one to one
+/// (MIG instances share a place) leaves the guess.
+pub(super) fn confirm(gpus: &mut [Gpu], api: &DriverApi) {
+    let place = |text: &str| text.get(text.len().saturating_sub(12)..).unwrap_or(text).to_ascii_lowercase();
+    let told: Vec<String> = api.devices.iter().filter_map(|device| device.pci_bus_id.as_deref().map(place)).collect();
+    let visible = gpus.iter().take_while(|gpu| gpu.visible).count();
+    let rank = |gpu: &Gpu| {
+        let own = place(gpu.pci_bus_id.value()?);
+        told.iter().position(|place| *place == own)
+    };
+    let mut ranks: Vec<usize> = gpus[..visible].iter().filter_map(rank).collect();
+    ranks.sort_unstable();
+    ranks.dedup();
+    if ranks.len() != visible || told.len() != visible {
+        return;
+    }
+    gpus[..visible].sort_by_key(|gpu| rank(gpu));
+    for (number, gpu) in gpus[..visible].iter_mut().enumerate() {
+        gpu.id = format!("CUDA{number}");
+    }
+}
+
 /// The first entry that names nothing, or names a card twice, ends the list: so the CUDA driver reads it.
 fn choose(list: &str, offered: &[usize], ranked: &[Ranked]) -> Vec<usize> {
     let mut chosen = Vec::new();
@@ -65,7 +88,7 @@ fn resolve(entry: &str, offered: &[usize], ranked: &[Ranked]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::facts::{GpuOrigin, Origin};
+    use crate::host::facts::{DriverApiDevice, GpuOrigin, Origin};
     use crate::units::Bytes;
 
     fn card(name: &str, uuid: &str, speed: u64) -> Ranked {
@@ -99,6 +122,35 @@ mod tests {
         assert_eq!(numbered(None, Some("")), ["hidden fast", "hidden slow"]);
         assert_eq!(numbered(None, Some("-1")), ["hidden fast", "hidden slow"]);
         assert_eq!(numbered(None, Some("0,7,1")), ["CUDA0 fast", "hidden slow"], "the first bad entry ends the list");
+    }
+
+    #[test]
+    fn what_cuda_itself_told_decides() {
+        let at = |card: Ranked, place: &str| {
+            let pci_bus_id = Fact::known(format!("00000000:{place}"), Origin::Nvml);
+            Ranked { gpu: Gpu { pci_bus_id, ..card.gpu }, ..card }
+        };
+        let cards = vec![at(card("one", "GPU-1", 20), "01:00.0"), at(card("two", "GPU-2", 10), "0A:00.0")];
+        let mut gpus = number(cards, None, None);
+        let device = |place: &str| DriverApiDevice {
+            name: String::new(),
+            compute_capability: None,
+            pci_bus_id: Some(format!("0000:{place}")),
+            total: None,
+        };
+        let mut api = DriverApi {
+            library: "libcuda.so.1".into(),
+            init: Some(0),
+            died: None,
+            cuda: None,
+            devices: vec![device("0a:00.0"), device("01:00.0")],
+        };
+        confirm(&mut gpus, &api);
+        let names: Vec<_> = gpus.iter().map(|gpu| format!("{} {}", gpu.id, gpu.name)).collect();
+        assert_eq!(names, ["CUDA0 two", "CUDA1 one"]);
+        api.devices.truncate(1);
+        confirm(&mut gpus, &api);
+        assert_eq!(gpus[0].name, "two", "what does not match leaves the order");
     }
 
     #[test]

@@ -121,7 +121,11 @@ fn read_card(host: &Host, nvml: &Nvml, device: &Device<'_>) -> Result<Vec<Ranked
 fn read_gpu(host: &Host, nvml: &Nvml, device: &Device<'_>) -> Result<Ranked, NvmlError> {
     // A lost card fails at its first question.
     let name = device.name()?;
-    let (total, free) = memory(nvml, device)?;
+    let (total, free) = match memory(nvml, device) {
+        // A chip that shares the machine's memory (GB10, Jetson) has none of its own to report.
+        Err(NvmlError::NotSupported) => shared_memory(host).ok_or(NvmlError::NotSupported)?,
+        answer => answer?,
+    };
     let capability = device.cuda_compute_capability().ok().and_then(|capability| {
         Some(ComputeCapability::new(capability.major.try_into().ok()?, capability.minor.try_into().ok()?))
     });
@@ -178,6 +182,17 @@ fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<(Bytes, Bytes), NvmlError>
         info
     };
     Ok((Bytes(info.total), Bytes(info.free)))
+}
+
+/// What such a chip can use is what the system has: llama.cpp reckons so too.
+/// Source: llama.cpp ggml-cuda.cu at b11434, `ggml_backend_cuda_get_available_uma_memory`.
+fn shared_memory(host: &Host) -> Option<(Bytes, Bytes)> {
+    let text = host.read_to_string("/proc/meminfo").ok()?;
+    let field = |name: &str| {
+        let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| Bytes(kibibytes << 10))
+    };
+    Some((field("MemTotal")?, field("MemAvailable")?))
 }
 
 fn pcie_link(device: &Device<'_>) -> Result<PcieLink, NvmlError> {

@@ -34,6 +34,9 @@ pub fn observe(host: &Host, store: &Path) -> Facts {
             let visible = host.variable_even_empty(environment::CUDA_VISIBLE_DEVICES.name);
             facts.driver = driver;
             facts.gpus = cuda_order::number(in_pci_order, order.as_deref(), visible.as_deref());
+            if let Fact::Known { value: api, .. } = &facts.driver_api {
+                cuda_order::confirm(&mut facts.gpus, api);
+            }
         }
         facts
     })
