@@ -47,9 +47,8 @@ fn prove_backend(backend: &mut Backend, report: &ProbeReport, driver: &Driver) {
     }
     match &report.outcome {
         Outcome::Finished => {}
-        Outcome::Crashed { .. } | Outcome::TimedOut { .. } => {
-            let loaded = report.backends.iter().any(|loaded| loaded.name.eq_ignore_ascii_case(&backend.name));
-            if !loaded && backend.state != BackendState::Blocked {
+        Outcome::Crashed { during, .. } | Outcome::TimedOut { during } => {
+            if is_to_blame(backend, report, during) && backend.state != BackendState::Blocked {
                 backend.state = BackendState::Blocked;
                 backend.reason = sentence(&report.outcome);
             }
@@ -110,6 +109,17 @@ fn prove_backend(backend: &mut Backend, report: &ProbeReport, driver: &Driver) {
             backend.reason = format!("loaded, lists {listed}; which GPU it is was not told");
         }
     }
+}
+
+/// Whether the process ended in this backend: while its file was loaded or its device was asked, or before it was there.
+fn is_to_blame(backend: &Backend, report: &ProbeReport, during: &str) -> bool {
+    if let Some(rest) = during.strip_prefix("asking ") {
+        return rest.starts_with(&backend.name);
+    }
+    if let Some(file) = during.strip_prefix("loading ") {
+        return backend.file.as_ref().is_some_and(|path| path.ends_with(file));
+    }
+    !report.backends.iter().any(|loaded| loaded.name.eq_ignore_ascii_case(&backend.name))
 }
 
 /// The GPU code as the verdict wants it.

@@ -9,6 +9,7 @@ use super::verdict::Driver;
 use super::{cuda_libraries, discover};
 use crate::host::Host;
 use crate::host::facts::Facts;
+use crate::install::receipt::Receipt;
 use crate::probe;
 
 /// The first CUDA call on Windows may take a minute, while every DLL is scanned.
@@ -33,6 +34,9 @@ pub fn survey(facts: &mut Facts, host: &Host, store: &Path, only: &[PathBuf]) ->
             builds.push(examine(path, &machinery)?);
         }
     }
+    for build in &mut builds {
+        build.problems.extend(missing_files(&build.path));
+    }
     // A recorded machine is not here to run anything.
     if matches!(host, Host::Live) {
         for build in builds.iter_mut().take(MOST_PROBED) {
@@ -48,4 +52,10 @@ pub fn survey(facts: &mut Facts, host: &Host, store: &Path, only: &[PathBuf]) ->
     facts.cuda_libraries = cuda_libraries::find(host, &builds);
     facts.builds = builds;
     Ok(())
+}
+
+/// What differs from the receipt of a build that we installed. One without a receipt is not ours to compare.
+fn missing_files(path: &Path) -> Vec<String> {
+    let folder = if path.is_file() { path.parent().unwrap_or(path) } else { path };
+    Receipt::read(folder).and_then(|receipt| receipt.differences(folder, false)).unwrap_or_default()
 }
