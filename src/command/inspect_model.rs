@@ -19,21 +19,25 @@ use crate::units::Bytes;
 /// Inspects the model that `text` names.
 pub(super) fn inspect(program: &Program, text: &str) -> Result<Inspection, Failure> {
     let path = std::path::Path::new(text);
-    let name = match ModelName::parse(text, &huggingface::endpoint(&program.host)?)? {
+    let parsed = ModelName::parse(text, &huggingface::endpoint(&program.host)?)?;
+    let is_of_catalogue = matches!(parsed, ModelName::Catalogue { .. });
+    let name = match parsed {
         ModelName::Catalogue { name, quantization } if !program.global.offline => {
             catalogue_name(&name, quantization.as_deref())?
         }
         other => other,
     };
-    let ModelName::Hub { hub, repository, revision, selection } = name else {
-        let resolved = resolve(program, text)?;
-        for note in &resolved.notes {
-            program.printer.note(note);
-        }
-        return Ok(Inspection { gguf: Some(Gguf::of(&resolved.model)), ..Inspection::new(path, Kind::Gguf) });
-    };
+    let ModelName::Hub { hub, repository, revision, selection } = name else { return header_only(program, text) };
     let client = program.client()?;
-    let repository = Repository::look(program, &client, hub, &repository, revision.as_deref())?;
+    let repository = match Repository::look(program, &client, hub, &repository, revision.as_deref()) {
+        Ok(repository) => repository,
+        // The catalogue knows the shape without the hub.
+        Err(failure) if is_of_catalogue => {
+            program.printer.note(&format!("{failure}"));
+            return header_only(program, text);
+        }
+        Err(failure) => return Err(failure),
+    };
     // A tag that names several models, or none, is no reason to hide what there is.
     let chosen = match repository.select(&selection) {
         Ok(selected) => Some(selected),
@@ -52,6 +56,16 @@ pub(super) fn inspect(program: &Program, text: &str) -> Result<Inspection, Failu
     repository.names()[selected.shards[0]].clone_into(&mut view.inspected);
     view.notes.extend(selected.note);
     Ok(Inspection { gguf: Some(Gguf::of(&model)), repository: Some(view), ..Inspection::new(path, Kind::Gguf) })
+}
+
+/// A model without a repository to look into: its header is all there is.
+fn header_only(program: &Program, text: &str) -> Result<Inspection, Failure> {
+    let resolved = resolve(program, text)?;
+    for note in &resolved.notes {
+        program.printer.note(note);
+    }
+    let path = std::path::Path::new(text);
+    Ok(Inspection { gguf: Some(Gguf::of(&resolved.model)), ..Inspection::new(path, Kind::Gguf) })
 }
 
 /// Says for each model the largest context on the GPUs at hand. Only one header was read: the others' weights are taken

@@ -45,15 +45,20 @@ impl Repository {
     ) -> Result<Self, Failure> {
         let cached = cache_of(program, hub)?.repository(id);
         let mut notes = Vec::new();
+        let mut asked = client.clone();
+        if !newest_files(&cached, revision).is_empty() {
+            // With the files at hand nobody has to wait long for a hub that does not answer.
+            asked.settings.retry.tries = asked.settings.retry.tries.min(2);
+        }
         let is_offline = program.global.offline || huggingface::is_offline(&program.host);
         if !is_offline {
-            match list(program, client, hub, id, revision) {
+            match list(program, &asked, hub, id, revision) {
                 Ok((listing, asks)) => {
                     let contents = Contents::Listed { listing, asks };
                     return Ok(Self { hub, id: id.clone(), cached, contents, notes });
                 }
                 Err(error) if error.is_temporary() && !newest_files(&cached, revision).is_empty() => {
-                    notes.push(format!("the hub was not asked ({error}): what the cache holds is used"));
+                    notes.push(format!("{error}: what the cache holds is used instead"));
                 }
                 Err(error) => return Err(error.into()),
             }

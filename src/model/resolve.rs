@@ -3,6 +3,7 @@
 use url::Url;
 
 use super::name::{Hub, ModelName, ModelNameError, Selection};
+use super::receipts::Receipts;
 use super::repository::{Contents, Repository, cache_of};
 use super::selection::select;
 use super::{Place, ResolvedModel};
@@ -114,6 +115,13 @@ pub fn catalogue_name(name: &str, quantization: Option<&str>) -> Result<ModelNam
 }
 
 fn from_url(program: &Program, text: &str, url: Url) -> Result<ResolvedModel, Failure> {
+    let pulled = Receipts::in_home(&program.home()?).read()?;
+    let pulled =
+        pulled.iter().rfind(|receipt| receipt.source == url.as_str()).and_then(|receipt| receipt.files.first());
+    if let Some(file) = pulled.filter(|file| file.path.is_file()) {
+        let (model, place) = (Model::open(&file.path)?, Place::Local(file.path.clone()));
+        return Ok(ResolvedModel { source: text.to_owned(), model, place, notes: Vec::new() });
+    }
     let client = program.client()?;
     let remote = RemoteHeader::fetch(&client, &Ask::get(url.clone(), Redirects::Any))?;
     let name = url.path_segments().and_then(Iterator::last).unwrap_or_default().to_owned();

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::model::discover::FoundModel;
 use crate::report::printer::Printer;
+use crate::report::text::{WIDTH, wrapped};
 use crate::units::Bytes;
 
 const SCHEMA: &str = "llama-doctor/models/1";
@@ -73,7 +74,9 @@ fn row(model: &FoundModel) -> Vec<String> {
     let size = model.bytes.to_string();
     let row = format!("  {name:42} {size:>10}  {architecture:12} {quantization}");
     lines.push(row.trim_end().to_owned());
-    lines.extend(model.problem.iter().map(|problem| format!("    not whole: it {problem}")));
+    if let Some(problem) = &model.problem {
+        lines.push(format!("    {}", wrapped(&format!("not whole: it {problem}"), WIDTH - 6, 6)));
+    }
     lines
 }
 

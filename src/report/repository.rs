@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::fit::plan::Plan;
 use crate::fit::settings::CacheType;
 use crate::net::digest::Sha256Digest;
+use crate::report::text::{WIDTH, wrapped};
 use crate::source::quantization::Sidecar;
 use crate::units::{Bytes, grouped};
 
@@ -93,7 +94,7 @@ pub fn lines(out: &mut String, view: &RepositoryView) {
         let row = format!("  {:width$}  {size:>10}  {largest:20}  {sha256:12}  {files} {here}", offer.quantization);
         let _ = writeln!(out, "{}", row.trim_end());
         if let Some(problem) = &offer.problem {
-            let _ = writeln!(out, "    not whole: {problem}");
+            let _ = writeln!(out, "    {}", wrapped(&format!("not whole: {problem}"), WIDTH - 6, 6));
         }
     }
     for sidecar in &view.sidecars {
@@ -109,7 +110,7 @@ pub fn lines(out: &mut String, view: &RepositoryView) {
         let _ = writeln!(out, "Left out, its name is not safe: {refused}");
     }
     for note in &view.notes {
-        let _ = writeln!(out, "{note}");
+        let _ = writeln!(out, "{}", wrapped(note, WIDTH, 0));
     }
     if let Some(offer) = view.offers.iter().find(|offer| offer.files.contains(&view.inspected)) {
         let _ = writeln!(out, "\nPlan for it  llama-doctor fit {0}\nBring it     llama-doctor pull {0}", offer.pull);
