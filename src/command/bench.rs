@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::cli::bench::{BenchCommand, ProtocolArguments};
-use crate::cli::fit::{Contexts, FitArguments};
+use crate::cli::fit::{Contexts, FitArguments, Preference};
 use crate::cli::launch::LaunchArguments;
 use crate::command::launch::ServerProgram;
 use crate::command::{Program, launch};
@@ -35,7 +35,8 @@ pub(super) fn run(program: &Program, arguments: &BenchCommand) -> Result<ExitCod
         None if arguments.protocol.sweep => sweep(program, &fit, &arguments.models)?,
         None => options(&super::fit::plan(program, &fit, &arguments.models)?, false),
     };
-    let report = bench(program, &candidates, &arguments.place, &arguments.protocol, &server, !fit.no_calibration)?;
+    let report =
+        bench(program, &candidates, &arguments.place, &arguments.protocol, &server, !fit.no_calibration, fit.prefer)?;
     report::bench::print(program.printer, &report)?;
     Ok(if report.kept() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -86,6 +87,7 @@ pub(super) fn bench(
     protocol: &ProtocolArguments,
     server: &ServerProgram,
     calibrates: bool,
+    prefer: Option<Preference>,
 ) -> Result<BenchReport, Failure> {
     supervise::watch_signals()?;
     let mut bench = Bench {
@@ -105,7 +107,7 @@ pub(super) fn bench(
     for (index, run) in runs.iter_mut().enumerate() {
         run.config = configuration_name(index);
     }
-    let mut report = BenchReport::new(runs);
+    let mut report = BenchReport::new(runs, prefer);
     if calibrates && program.global.gpu.is_empty() && program.global.facts.is_none() {
         report.calibration = learn(program, &report, server.build)?;
     }

@@ -92,7 +92,7 @@ fn verify(
     }
     let protocol = ProtocolArguments::short(place.out.join("verify"));
     let report =
-        super::bench::bench(program, &[(plan.clone(), plan.recommended)], place, &protocol, server, calibrates)?;
+        super::bench::bench(program, &[(plan.clone(), plan.recommended)], place, &protocol, server, calibrates, None)?;
     Ok((Step::done("verify", report.lines()), report.kept()))
 }
 

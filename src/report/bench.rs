@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::launch::promise_table;
 use super::printer::Printer;
+use crate::cli::fit::Preference;
 use crate::failure::Failure;
 use crate::fit::plan::{MemoryParts, PlanServer};
 use crate::script::LaunchServer;
@@ -163,8 +164,8 @@ impl BenchRun {
 }
 
 impl BenchReport {
-    pub fn new(runs: Vec<BenchRun>) -> Self {
-        let (recommended, reason) = pick(&runs);
+    pub fn new(runs: Vec<BenchRun>, prefer: Option<Preference>) -> Self {
+        let (recommended, reason) = pick(&runs, prefer);
         Self { schema: SCHEMA, runs, recommended, reason, calibration: None, files: Vec::new() }
     }
 
@@ -198,19 +199,34 @@ impl BenchReport {
     }
 }
 
-/// The largest context whose answers may stand for f16's.
-fn pick(runs: &[BenchRun]) -> (Option<usize>, String) {
+/// What is best at what was preferred, among those that keep their promise and whose answers may stand for f16's.
+fn pick(runs: &[BenchRun], prefer: Option<Preference>) -> (Option<usize>, String) {
     if runs.len() < 2 {
         return (None, String::new());
     }
     let good = runs.iter().enumerate().filter(|(_, run)| run.kept && run.is_good());
-    match good.max_by_key(|(_, run)| run.server.context) {
+    let score = |run: &BenchRun| match prefer {
+        None | Some(Preference::Context) => f64::from(run.server.context),
+        Some(Preference::Speed) => run.measured.tokens_per_second,
+        Some(Preference::Quality) => run.measured.quality.as_ref().map_or(1.0, |quality| quality.agreement),
+    };
+    let what = match prefer {
+        None | Some(Preference::Context) => "the largest context",
+        Some(Preference::Speed) => "the fastest",
+        Some(Preference::Quality) => "the nearest to f16",
+    };
+    let best = good
+        .max_by(|one, two| score(one.1).total_cmp(&score(two.1)).then(one.1.server.context.cmp(&two.1.server.context)));
+    match best {
         Some((index, run)) => {
             let quality = run.measured.quality.as_ref().map_or("f16 itself", |quality| quality.verdict.as_str());
             let context = grouped(u64::from(run.server.context));
             (
                 Some(index),
-                format!("{}: the largest context ({context}) whose quality holds: {quality}", run.config_or(index)),
+                format!(
+                    "{}, with {context} tokens: {what} of those whose quality holds ({quality})",
+                    run.config_or(index)
+                ),
             )
         }
         None => (None, "none keeps its promise and f16's quality".to_owned()),

@@ -16,7 +16,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--faint); }
+th, td { padding: .3rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--faint); }
 th:nth-child(-n+2), td:nth-child(-n+2), th:last-child, td:last-child { text-align: left; }
 pre { overflow-x: auto; font-size: .85rem; } svg { width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; }
 .broken { color: var(--bad); font-weight: 600; } figcaption { font-size: .88rem; } figure { margin: 1rem 0; }
@@ -144,11 +144,15 @@ fn memory_plot(runs: &[BenchRun]) -> String {
     figure(&(svg + "</svg>"), "All devices and RAM together, as the server's log counts its buffers.")
 }
 
-/// A line from nothing to each run: the cache grows with the context, steeper for wider types.
+/// A line to each run: the cache grows with the context, steeper for wider types; windows and states do not grow.
 fn context_plot(runs: &[BenchRun]) -> String {
     let series = runs.iter().map(|run| Series {
         name: format!("{} {}", run.config, run.cache_name()),
-        points: vec![(0.0, 0.0), (f64::from(run.server.context), run.cache_bytes().mib())],
+        points: {
+            let grown = run.server.bytes_per_token.mib() * f64::from(run.server.context);
+            let all = run.cache_bytes().mib();
+            vec![(0.0, (all - grown).max(0.0)), (f64::from(run.server.context), all)]
+        },
     });
     let svg = line_plot(&series.collect::<Vec<_>>(), "tokens of context", "MiB of cache");
     figure(&svg, "Each line is one configuration; its slope is what a token of context costs.")
@@ -174,7 +178,7 @@ struct Series {
 }
 
 fn line_plot(series: &[Series], x_name: &str, y_name: &str) -> String {
-    const TOP: f64 = 16.0;
+    const TOP: f64 = 30.0;
     const BOTTOM: f64 = 250.0;
     let points = || series.iter().flat_map(|one| one.points.iter().copied());
     let x_most = points().map(|point| point.0).fold(1.0, f64::max);
