@@ -8,3 +8,5 @@ export CARGO_TARGET_DIR=${LLAMA_DOCTOR_WINDOWS_TARGET:-$HOME/.cache/llama-doctor
 # Wine answers about itself; it must not open windows, fetch .NET or HTML engines, or talk.
 export WINEPREFIX=${LLAMA_DOCTOR_WINE_PREFIX:-$HOME/.cache/llama-doctor-wine} WINEDEBUG=-all WINEDLLOVERRIDES='mscoree=;mshtml='
 unset DISPLAY
+# Certificates of this system, which wine cannot add to its own store (CertCreateCertificateChainEngine refuses them).
+unset SSL_CERT_FILE SSL_CERT_DIR

@@ -165,8 +165,10 @@ fn a_plan_is_made_and_written_as_cmd() {
     let folder = tempfile::tempdir().unwrap();
     let (plan, out) = (folder.path().join("plan.json"), folder.path().join("launch"));
     fs_err::write(&plan, answer.to_string()).unwrap();
-    let (plan, out) = (plan.to_str().unwrap(), out.to_str().unwrap());
-    let output = doctor(&["launch", "--plan", plan, "--server", "llama-server", "--format", "cmd,ps1", "--out", out]);
+    let server = folder.path().join("llama-server.exe");
+    fs_err::copy(fakes().join("record-arguments.exe"), &server).unwrap();
+    let (plan, out, server) = (plan.to_str().unwrap(), out.to_str().unwrap(), server.to_str().unwrap());
+    let output = doctor(&["launch", "--plan", plan, "--server", server, "--format", "cmd,ps1", "--out", out]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let names: Vec<_> = fs_err::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(names.iter().any(|path| path.extension().is_some_and(|ending| ending == "cmd")), "{names:?}");
