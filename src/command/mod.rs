@@ -56,7 +56,8 @@ impl Program {
             return Ok(home.into());
         }
         etcetera::choose_base_strategy()
-            .map(|folders| folders.data_dir().join("llama-doctor"))
+            // Builds are large: on Windows they must not roam with the profile.
+            .map(|folders| if cfg!(windows) { folders.cache_dir() } else { folders.data_dir() }.join("llama-doctor"))
             .map_err(|error| Failure::environment(error).hinted("name a folder with `--home DIR`"))
     }
 
