@@ -344,53 +344,15 @@ fn shown(resolved: &ResolvedModel, shape: &Model) -> PlanModel {
     }
 }
 
-/// As the metadata says it (llama.cpp b11434 `include/llama.h`, `llama_ftype`), else as the file's name does.
+/// As the metadata says it, else as the file's name does.
 fn quantization(resolved: &ResolvedModel) -> String {
-    let number = resolved.model.metadata.get("general.file_type").and_then(gguf::Value::as_u32);
-    if let Some((_, name)) = FILE_TYPES.iter().find(|(id, _)| Some(*id) == number) {
-        return (*name).to_owned();
+    if let Some(name) = resolved.model.file_type() {
+        return name.to_owned();
     }
     let file = resolved.model.shards.first().map(|shard| shard.name.as_str()).unwrap_or_default();
     let tag = crate::source::quantization::GgufName::parse(file).and_then(|name| name.tag);
     tag.unwrap_or_else(|| "unknown".to_owned())
 }
-
-const FILE_TYPES: [(u32, &str); 34] = [
-    (0, "F32"),
-    (1, "F16"),
-    (2, "Q4_0"),
-    (3, "Q4_1"),
-    (7, "Q8_0"),
-    (8, "Q5_0"),
-    (9, "Q5_1"),
-    (10, "Q2_K"),
-    (11, "Q3_K_S"),
-    (12, "Q3_K_M"),
-    (13, "Q3_K_L"),
-    (14, "Q4_K_S"),
-    (15, "Q4_K_M"),
-    (16, "Q5_K_S"),
-    (17, "Q5_K_M"),
-    (18, "Q6_K"),
-    (19, "IQ2_XXS"),
-    (20, "IQ2_XS"),
-    (21, "Q2_K_S"),
-    (22, "IQ3_XS"),
-    (23, "IQ3_XXS"),
-    (24, "IQ1_S"),
-    (25, "IQ4_NL"),
-    (26, "IQ3_S"),
-    (27, "IQ3_M"),
-    (28, "IQ2_S"),
-    (29, "IQ2_M"),
-    (30, "IQ4_XS"),
-    (31, "IQ1_M"),
-    (32, "BF16"),
-    (36, "TQ1_0"),
-    (37, "TQ2_0"),
-    (38, "MXFP4"),
-    (39, "NVFP4"),
-];
 
 /// A projector's weights are its file's; its compute buffer is an estimate: half of the weights, 256 MiB at least.
 fn projector_memory(model: &gguf::Model) -> Memory {
