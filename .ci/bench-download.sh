@@ -92,7 +92,8 @@ print(f"  ours  {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.
 PY
 
 # Libraries shrink about as these do.
-mkdir "$work/tree"; cp -L /usr/lib/x86_64-linux-gnu/lib*.so* "$work/tree/" 2>/dev/null || true
+mkdir "$work/tree"
+find -L /usr/lib -name 'lib*.so.*' -size +500k -size -30M 2> /dev/null | sort | head -80 | xargs -I{} cp -L {} "$work/tree/" || true
 echo "$(du -sm "$work/tree" | cut -f1) MiB of libraries, unpacked"
 (cd "$work/tree" && python3 -m zipfile -c ../tree.zip ./*)
 tar -C "$work" -czf "$work/tree.tar.gz" tree
