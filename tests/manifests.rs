@@ -1,7 +1,7 @@
 //! The embedded manifests: each parses, is sorted, and says where its rows come from.
 
 use llama_doctor::gguf::{FileBytes, Header};
-use llama_doctor::manifest::{gpus, models, shapes};
+use llama_doctor::manifest::{estimates, gpus, models, shapes};
 use llama_doctor::units::ComputeCapability;
 
 fn is_a_date(text: &str) -> bool {
@@ -173,5 +173,21 @@ fn an_embedded_shape_is_the_header_that_llama_cpp_wrote() {
         for (key, value) in embedded.metadata.iter().filter(|(key, _)| *key != "general.name") {
             assert_eq!(real.metadata.get(key), Some(value), "{name}: {key}");
         }
+    }
+}
+
+/// Rows are looked up by the last that is not above a card's capability, so their order matters.
+#[test]
+fn estimates_are_sorted_and_sourced() {
+    let (overheads, speeds) = (estimates::overheads(), estimates::speeds());
+    assert!(overheads.context.is_sorted_by(|one, next| one.capability < next.capability));
+    assert!(overheads.cublas.is_sorted_by(|one, next| one.capability < next.capability));
+    assert!(speeds.card.is_sorted_by(|one, next| one.capability < next.capability));
+    assert!(overheads.context.iter().all(|row| row.less_mib < row.mib && !row.source.is_empty()));
+    assert!(overheads.context.iter().all(|row| is_a_date(&row.checked)));
+    assert!(speeds.card.iter().all(|row| (0.1..1.0).contains(&row.efficiency) && is_a_date(&row.checked)));
+    for card in gpus::cards() {
+        let row = estimates::row(&overheads.context, card.compute_capability, |row| row.capability).unwrap();
+        assert!(row.capability <= card.compute_capability, "{}", card.name);
     }
 }

@@ -123,7 +123,7 @@ pub struct FitArguments {
     /// What the recommended option is best at
     #[arg(long, value_name = "WHAT")]
     pub prefer: Option<Preference>,
-    /// How several models share what is free, for instance `3,1` [default: by what a token of context costs each]
+    /// How several models share what is free, for instance `3,1` [default: equal contexts]
     #[arg(long, value_name = "A,B", value_parser = tensor_split)]
     pub weights: Option<TensorSplit>,
     /// The llama.cpp build whose allocations are predicted: `bN` or `vX.Y.Z`
