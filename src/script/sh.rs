@@ -73,8 +73,8 @@ pub(crate) fn text(launch: &Launch) -> Result<String, Refused> {
     let _ = writeln!(text, "server={}", quote::sh(&launch.server)?);
     text.push_str(OPTIONS);
     text.push_str(&checks(launch)?);
-    text.push_str(THEN);
     if launch.servers.len() == 1 {
+        text.push_str(THEN);
         text.push_str(&one(launch)?);
     } else {
         text.push_str(&several(launch)?);
