@@ -118,6 +118,8 @@ pub struct Style {
     pub activation: Activation,
     /// Embeddings are multiplied by the root of their width.
     pub scales_embedding: bool,
+    /// The same, always with one factor for all rows.
+    pub scales_embedding_plainly: bool,
     /// Queries are scaled before attention.
     pub scales_query: bool,
     /// Scores are squashed (`attn_logit_softcapping`).
@@ -126,6 +128,8 @@ pub struct Style {
     pub parallel: bool,
     /// The residual stands first in the sum after feed-forward.
     pub residual_first: bool,
+    /// In a parallel layer, the residual is added before attention.
+    pub residual_before_attention: bool,
     /// In a parallel layer, attention stands first in the sum.
     pub attention_first: bool,
     /// The rows to put out are chosen after the last layer, not within it.
@@ -140,8 +144,6 @@ pub struct Style {
     pub norms_whole_rows: bool,
     /// Q and K are normed after rope.
     pub norm_after_rope: bool,
-    /// Q and K are both normed before either is roped.
-    pub norms_both_first: bool,
     /// V is normed, without weights.
     pub norms_values: bool,
     /// Queries are multiplied by a factor that grows with the position.
@@ -212,14 +214,15 @@ impl Architecture {
     }
 
     /// What tells a layer from another beyond its weights: where its number decides.
-    pub(crate) fn layer_kind(&self, model: &Model, layer: u32) -> u64 {
-        match self.style.rope {
+    pub(crate) fn layer_kind(&self, model: &Model, layer: u32) -> (bool, u64) {
+        let ropes = match self.style.rope {
             Rope::AllButEveryFourth => {
                 let interval = model.whole("no_rope_layer_interval").unwrap_or(4).max(1);
                 u64::from(u64::from(layer + 1).is_multiple_of(interval))
             }
             _ => 0,
-        }
+        };
+        (u64::from(layer) < model.deepstack_layers(), ropes)
     }
 
     /// Every layer has a state and a cache (falcon-h1).

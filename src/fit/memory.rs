@@ -167,7 +167,12 @@ impl Model {
 
     /// Elements of a token's embedding as it enters the graph.
     pub(crate) fn embedding_inputs(&self) -> u64 {
-        self.embedding * (1 + self.whole("n_deepstack_layers").unwrap_or(0))
+        self.embedding * (1 + self.deepstack_layers())
+    }
+
+    /// Layers after which a further part of the input embedding is added.
+    pub(crate) fn deepstack_layers(&self) -> u64 {
+        self.whole("n_deepstack_layers").unwrap_or(0)
     }
 
     /// Floats of one of a recurrent layer's two state tensors (`src/llama-hparams.cpp:208`).

@@ -43,8 +43,8 @@ pub struct Experts {
     pub weights_first: bool,
     /// Experts are chosen by the logits themselves (llama4).
     pub selects_by_logits: bool,
-    /// Scaled by a constant other than one, whatever the file says.
-    pub ignores_scale: bool,
+    /// A file without `expert_gating_func` means a sigmoid.
+    pub sigmoid_unless_said: bool,
 }
 
 impl Builder<'_> {
@@ -54,7 +54,11 @@ impl Builder<'_> {
                 2 => Gating::Sigmoid,
                 3 => Gating::SoftmaxWeight,
                 4 => Gating::SqrtSoftplus,
-                0 if self.model.architecture.sigmoid_by_shape(self.model) => Gating::Sigmoid,
+                0 if self.model.architecture.experts.sigmoid_unless_said
+                    || self.model.architecture.sigmoid_by_shape(self.model) =>
+                {
+                    Gating::Sigmoid
+                }
                 _ => Gating::Softmax,
             },
             other => other,
@@ -155,7 +159,7 @@ impl Builder<'_> {
             weights = self.graph.reshape(weights, [1, used, tokens, 1]);
         }
         let scale = self.model.number("expert_weights_scale").unwrap_or(0.0);
-        if scale != 0.0 && (scale - 1.0).abs() > f64::EPSILON && !self.model.architecture.experts.ignores_scale {
+        if scale != 0.0 && (scale - 1.0).abs() > f64::EPSILON {
             weights = self.graph.scale(weights);
         }
         weights

@@ -10,12 +10,17 @@ impl Builder<'_> {
     pub(crate) fn transformer(&mut self) {
         let style = self.model.architecture.style;
         let mut current = self.input_embedding(style.scales_embedding);
+        let embedded = current;
+        if style.scales_embedding_plainly {
+            current = self.graph.scale(current);
+        }
         if self.has_temperature() {
             self.input_attention_scale();
         }
         let inputs = self.attention_inputs();
         for layer in self.layers.clone() {
             current = self.transformer_layer(&inputs, current, layer);
+            current = self.add_deepstack(current, embedded, layer);
             self.end_layer(current);
         }
         if style.rows_late {
@@ -45,6 +50,10 @@ impl Builder<'_> {
                 None => normed,
             };
             let fed = self.feed_forward_or_experts(fed_from, layer);
+            if style.residual_before_attention {
+                let sum = self.graph.add(fed, residual);
+                return self.graph.add(sum, attended);
+            }
             let sum = if style.attention_first { self.graph.add(attended, fed) } else { self.graph.add(fed, attended) };
             return self.graph.add(sum, residual);
         }
@@ -69,6 +78,17 @@ impl Builder<'_> {
         if style.residual_first { self.graph.add(middle, fed) } else { self.graph.add(fed, middle) }
     }
 
+    /// Further parts of the input embedding are added after the first layers (Qwen3-VL).
+    fn add_deepstack(&mut self, current: Id, embedded: Id, layer: u32) -> Id {
+        if u64::from(layer) >= self.model.deepstack_layers() {
+            return current;
+        }
+        let (width, tokens) = (self.model.embedding, self.batch.tokens);
+        let row = self.graph.nb(embedded, 1);
+        let part = self.graph.view_2d(embedded, width, tokens, row, u64::from(layer + 1) * width * 4);
+        self.graph.add(current, part)
+    }
+
     /// Projections, head norms, rope, attention, output projection.
     pub(crate) fn self_attention(&mut self, inputs: &AttentionInputs, normed: Id, layer: u32) -> Id {
         let style = self.model.architecture.style;
@@ -85,11 +105,6 @@ impl Builder<'_> {
             k = self.rope_if(ropes, k, factors);
             k = self.head_norm(k, layer, "attn_k_norm");
         } else if style.norms_whole_rows {
-            q = self.rope_if(ropes, q, factors);
-            k = self.rope_if(ropes, k, factors);
-        } else if style.norms_both_first {
-            q = self.head_norm(q, layer, "attn_q_norm");
-            k = self.head_norm(k, layer, "attn_k_norm");
             q = self.rope_if(ropes, q, factors);
             k = self.rope_if(ropes, k, factors);
         } else {
