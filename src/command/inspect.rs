@@ -26,16 +26,7 @@ pub(super) fn run(program: &Program, arguments: &Inspect) -> Result<ExitCode, Fa
     let facts = program.facts()?;
     let gpus = if program.global.gpu.is_empty() { facts.gpus.clone() } else { program.gpus()? };
     let machinery = Machinery { host: &program.host, gpus: &gpus, driver: driver(program, &facts) };
-    // What is no path may be a model's name: `org/repo:Q4_K_M`, an address, a name of the catalogue.
-    let mut inspection = if fs_err::symlink_metadata(path).is_err() && !looks_like_a_path(&arguments.what) {
-        let resolved = crate::model::resolve(program, &arguments.what)?;
-        for note in &resolved.notes {
-            program.printer.note(note);
-        }
-        Inspection { gguf: Some(Gguf::of(&resolved.model)), ..Inspection::new(path, Kind::Gguf) }
-    } else {
-        inspect(path, &machinery)?
-    };
+    let mut inspection = inspect(path, &machinery)?;
     if let Some(build) = inspection.build.as_mut().filter(|_| arguments.run && inspection.archive.is_none()) {
         let report = crate::probe::run(build, PROBE_DEADLINE);
         crate::build::prove::prove(build, &report, &machinery.driver);
@@ -50,13 +41,6 @@ fn print(program: &Program, inspection: &Inspection) -> Result<ExitCode, Failure
         program.printer.answer(&human(inspection, program.printer.verbosity));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A name with an ending of ours or a leading dot or slash means a file, whether or not it exists.
-fn looks_like_a_path(text: &str) -> bool {
-    let is_rooted = text.starts_with(['/', '.', '~', '\\']) || text.get(1..3) == Some(":\\");
-    let is_binary = examine::is_candidate(text.rsplit('/').next().unwrap_or(text));
-    is_rooted || is_binary || archive::format_of(Path::new(text)).is_some() && !text.contains("://")
 }
 
 /// The driver that the verdicts count with: none for GPUs that were only named, because they are in no machine.
