@@ -35,7 +35,7 @@ pub enum Error {
 pub struct Limits {
     pub entries: usize,
     pub bytes: Bytes,
-    /// Unpacked over packed; looked at past [`RATIO_FROM`] only, since a few bytes compress to anything.
+    /// Unpacked over packed; looked at past `RATIO_FROM` only, since a few bytes compress to anything.
     pub ratio: u64,
 }
 

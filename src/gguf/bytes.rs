@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fs_err::File;
 
-/// A readable span of bytes with a known length. Headers are read front to back in windows of [`super::header::WINDOW`] bytes,
+/// A readable span of bytes with a known length. Headers are read front to back in windows of `header::WINDOW` bytes,
 /// so an implementation over a network needs no cache of its own.
 pub trait Bytes {
     /// Bytes in all.
