@@ -155,7 +155,7 @@ pub(crate) fn supports(tensors: &[Tensor], id: u32, device: &CudaDevice) -> bool
         return false;
     }
     match tensor.op {
-        Op::Unary | Op::Sigmoid | Op::Softplus | Op::GroupNorm => source(0).is_contiguous(),
+        Op::Unary | Op::Sigmoid | Op::Softplus => source(0).is_contiguous(),
         Op::Glu => source(0).is_contiguous_from(1),
         Op::MulMat | Op::MulMatId => {
             let (a, b) = (source(0), source(1));

@@ -1,8 +1,6 @@
 //! llama.cpp's compute graphs as lists of tensors with sizes, views and lifetimes, and the rules that turn such a list into
 //! buffer sizes: the backend scheduler's splits and ggml's graph allocator, replayed. No number is computed, no weight is read.
 
-#![expect(dead_code, reason = "pieces that the next architectures use")]
-
 pub(crate) mod allocator;
 pub(crate) mod attention;
 pub(crate) mod builder;

@@ -41,7 +41,6 @@ pub(crate) struct Plan {
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) nodes: Vec<(Id, u8)>,
     pub(crate) leaves: Vec<(Id, u8)>,
-    pub(crate) splits: usize,
     /// The backend of each tensor of the graph, or -1.
     pub(crate) assigned: Vec<i8>,
 }
@@ -365,7 +364,7 @@ impl Scheduler<'_> {
         for &leaf in &self.graph.leaves {
             leaves.push((leaf, self.assigned[leaf as usize].max(0) as u8));
         }
-        Plan { tensors: self.graph.tensors, nodes, leaves, splits: splits.len(), assigned: self.assigned }
+        Plan { tensors: self.graph.tensors, nodes, leaves, assigned: self.assigned }
     }
 
     /// A node that computes nothing and keeps `tensors` alive up to here.

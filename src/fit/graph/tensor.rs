@@ -19,7 +19,6 @@ pub(crate) enum Op {
     Dup,
     Add,
     AddId,
-    Sub,
     Mul,
     Div,
     Sqr,
@@ -29,7 +28,6 @@ pub(crate) enum Op {
     Softplus,
     RmsNorm,
     Norm,
-    GroupNorm,
     L2Norm,
     Rope,
     Scale,
@@ -42,27 +40,16 @@ pub(crate) enum Op {
     FlashAttention,
     GetRows,
     SetRows,
-    Set,
     Copy,
     Cont,
     Concat,
     Repeat,
     SumRows,
     Argsort,
-    TopK,
     Pad,
-    Cumsum,
-    Tri,
-    Diag,
-    SolveTri,
     SsmConv,
     SsmScan,
     GatedDeltaNet,
-    GatedLinearAttention,
-    Rwkv6,
-    Rwkv7,
-    /// Anything else: computed, never in place.
-    Other,
 }
 
 impl Op {
@@ -79,7 +66,6 @@ impl Op {
                 | Self::Scale
                 | Self::Add
                 | Self::AddId
-                | Self::Sub
                 | Self::Mul
                 | Self::Div
                 | Self::Sqr
