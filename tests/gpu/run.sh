@@ -45,7 +45,7 @@ tail -n 5 "$out/table.md"
 
 echo "== bench"
 if [ -n "${REAL_MODEL:-}" ]; then
-  "$doctor" bench --sweep "$REAL_MODEL" --server "$server/llama-server" --out "$out/bench" --json > "$out/bench.json" || echo "bench ended with $?"
+  "$doctor" bench --sweep "$REAL_MODEL" --server "$server/llama-server" --report "$out/bench" --json > "$out/bench.json" || echo "bench ended with $?"
 else
   echo "not run: REAL_MODEL is not set"
 fi
