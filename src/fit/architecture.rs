@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::graph::altup::SPARSE_LAYERS;
 use super::graph::builder::Activation;
 use super::graph::experts::Experts;
 use super::graph::tensor::Op;
@@ -26,6 +27,9 @@ pub struct Architecture {
     pub style: Style,
     #[serde(default)]
     pub experts: Experts,
+    /// Layers from this one on read the caches of earlier ones, whatever the file says.
+    #[serde(default)]
+    pub cached_layers: Option<u32>,
     /// Four positions for each token (multimodal rope).
     #[serde(default)]
     pub four_positions: bool,
@@ -44,6 +48,8 @@ pub enum GraphKind {
     Mamba,
     Qwen3next,
     GraniteHybrid,
+    Gemma3n,
+    Gemma4,
 }
 
 /// What a layer remembers.
@@ -79,6 +85,9 @@ pub struct Window {
     /// Only where the file has `attention.sliding_window`.
     #[serde(default)]
     pub optional: bool,
+    /// `cells` count whatever the file says, as long as it does not say 0.
+    #[serde(default)]
+    pub fixed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -148,6 +157,10 @@ pub struct Style {
     pub norms_values: bool,
     /// Queries are multiplied by a factor that grows with the position.
     pub temperature: bool,
+    /// The same, in layers without positions only, and always.
+    pub temperature_without_rope: bool,
+    /// Q and K are normed after rope, without weights; not with 128 experts (llama4).
+    pub norms_roped_heads: bool,
     pub rope: Rope,
     /// Queries and their gate become heads before they are parted.
     pub reshapes_gate_first: bool,
@@ -216,13 +229,11 @@ impl Architecture {
     /// What tells a layer from another beyond its weights: where its number decides.
     pub(crate) fn layer_kind(&self, model: &Model, layer: u32) -> (bool, u64) {
         let ropes = match self.style.rope {
-            Rope::AllButEveryFourth => {
-                let interval = model.whole("no_rope_layer_interval").unwrap_or(4).max(1);
-                u64::from(u64::from(layer + 1).is_multiple_of(interval))
-            }
+            Rope::AllButEveryFourth => u64::from(!model.ropes_by_number(layer)),
             _ => 0,
         };
-        (u64::from(layer) < model.deepstack_layers(), ropes)
+        let sparse = self.graph == GraphKind::Gemma3n && layer < SPARSE_LAYERS;
+        (u64::from(layer) < model.deepstack_layers() || sparse, ropes)
     }
 
     /// Every layer has a state and a cache (falcon-h1).
@@ -241,7 +252,11 @@ impl Architecture {
             return;
         }
         let given = model.whole("attention.sliding_window");
-        let cells = given.unwrap_or(if rule.optional { 0 } else { rule.cells });
+        let cells = match given {
+            Some(given) if given == 0 || !rule.fixed => given,
+            None if rule.optional => 0,
+            _ => rule.cells,
+        };
         if cells == 0 {
             return;
         }

@@ -137,7 +137,13 @@ impl Model {
     /// Layers from this one on read the caches of earlier ones.
     pub(crate) fn cached_layers(&self) -> u32 {
         let shared = self.whole("attention.shared_kv_layers").unwrap_or(0) as u32;
-        self.layers_all.saturating_sub(shared)
+        self.architecture.cached_layers.unwrap_or_else(|| self.layers_all.saturating_sub(shared))
+    }
+
+    /// The layer whose cache this one reads instead of its own (`src/llama-model.cpp`: the last but one, if windowed).
+    pub(crate) fn cache_owner(&self, layer: u32) -> Option<u32> {
+        let cached = self.cached_layers();
+        (layer >= cached).then(|| cached.saturating_sub(if self.windowed[layer as usize] { 2 } else { 1 }))
     }
 
     /// Sizes of the Hadamard matrices for K and V of one cache; 0 = none (`src/llama-kv-cache.cpp:315`).

@@ -75,6 +75,9 @@ const INPUT: [&str; 6] = [
     "per_layer_token_embd.weight",
     "token_embd_masked.weight",
 ];
+/// Tensors without a layer's number in their name that go with the first layer (`src/llama-arch.cpp:754`, `:958`).
+const FIRST_LAYER: [&str; 4] =
+    ["token_embd_norm.weight", "token_embd_norm.bias", "per_layer_model_proj.weight", "per_layer_proj_norm.weight"];
 const EVERY_DEVICE: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
 impl Model {
@@ -169,6 +172,8 @@ impl Model {
                     Class::Input
                 } else if EVERY_DEVICE.contains(&name) {
                     Class::EveryDevice
+                } else if FIRST_LAYER.contains(&name) {
+                    Class::Layer(0)
                 } else {
                     Class::Output
                 }
@@ -183,6 +188,17 @@ impl Model {
                 shard: tensor.shard,
             });
         }
+    }
+
+    /// Whether a layer has positions where every n-th has none.
+    pub(crate) fn ropes_by_number(&self, layer: u32) -> bool {
+        let without_windows = self.architecture.style.temperature_without_rope && self.window == 0;
+        let interval = if without_windows {
+            u64::from(self.layers())
+        } else {
+            self.whole("no_rope_layer_interval").unwrap_or(4).max(1)
+        };
+        !u64::from(layer + 1).is_multiple_of(interval)
     }
 
     /// Layers that a normal context computes.

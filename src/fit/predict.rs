@@ -226,6 +226,8 @@ impl Replay<'_> {
             GraphKind::Mamba => builder.mamba(),
             GraphKind::Qwen3next => builder.qwen3next(),
             GraphKind::GraniteHybrid => builder.granite_hybrid(),
+            GraphKind::Gemma3n => builder.gemma3n(),
+            GraphKind::Gemma4 => builder.gemma4(),
         }
         let attention = std::mem::take(&mut builder.attention_nodes);
         let ends = std::mem::take(&mut builder.layer_ends);

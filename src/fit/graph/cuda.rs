@@ -171,7 +171,7 @@ pub(crate) fn supports(tensors: &[Tensor], id: u32, device: &CudaDevice) -> bool
                 kind => !matches!(kind, TensorType::NVFP4 | TensorType::TQ1_0 | TensorType::TQ2_0),
             }
         }
-        Op::RmsNorm | Op::Norm | Op::L2Norm | Op::SumRows => {
+        Op::RmsNorm | Op::Norm | Op::L2Norm | Op::SumRows | Op::Mean => {
             let row = source(0);
             row.nb[0] == row.kind.block_bytes()
         }

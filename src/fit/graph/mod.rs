@@ -2,14 +2,17 @@
 //! buffer sizes: the backend scheduler's splits and ggml's graph allocator, replayed. No number is computed, no weight is read.
 
 pub(crate) mod allocator;
+pub(crate) mod altup;
 pub(crate) mod attention;
 pub(crate) mod builder;
 pub(crate) mod cuda;
 pub(crate) mod delta_net;
 pub(crate) mod experts;
 pub(crate) mod fusion;
+pub(crate) mod gemma4;
 pub(crate) mod hybrid;
 pub(crate) mod latent;
+pub(crate) mod per_layer;
 pub(crate) mod recurrent;
 pub(crate) mod repeats;
 pub(crate) mod scheduler;

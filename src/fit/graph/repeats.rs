@@ -30,6 +30,11 @@ impl Layers {
 
     /// Leaves out what repeats. The last layer always stays: it ends differently.
     pub(crate) fn without_repeats(model: &Model, placement: &Placement) -> Self {
+        // Each layer's own input is copied to its device before the first of them: no layer leaves what it found.
+        let everywhere = placement.layers.iter().all(|place| Some(place) == placement.layers.first());
+        if !everywhere && model.weight("per_layer_token_embd.weight").is_some() {
+            return Self::all(model);
+        }
         let kinds: Vec<u64> = (0..model.layers()).map(|layer| kind(model, placement, layer)).collect();
         let end = kinds.len().saturating_sub(1);
         let mut layers = Self::default();

@@ -19,6 +19,7 @@ pub(crate) enum Op {
     Dup,
     Add,
     AddId,
+    Sub,
     Mul,
     Div,
     Sqr,
@@ -45,6 +46,7 @@ pub(crate) enum Op {
     Concat,
     Repeat,
     SumRows,
+    Mean,
     Argsort,
     Pad,
     SsmConv,
@@ -66,6 +68,7 @@ impl Op {
                 | Self::Scale
                 | Self::Add
                 | Self::AddId
+                | Self::Sub
                 | Self::Mul
                 | Self::Div
                 | Self::Sqr
@@ -413,6 +416,12 @@ impl Graph {
         ne[0] = 1;
         let kind = self.get(a).kind;
         self.push(kind, Op::SumRows, ne, &[a])
+    }
+
+    pub(crate) fn mean(&mut self, a: Id) -> Id {
+        let mut ne = self.get(a).ne;
+        ne[0] = 1;
+        self.push_f32(Op::Mean, ne, &[a])
     }
 
     /// Indices of the `count` largest of each row: a sort of the whole row, and a view of its start.

@@ -113,13 +113,17 @@ impl Builder<'_> {
             k = self.head_norm(k, layer, "attn_k_norm");
             k = self.rope_if(ropes, k, factors);
         }
+        if style.norms_roped_heads && ropes && self.model.whole("expert_count") != Some(128) {
+            q = self.graph.rms_norm(q);
+            k = self.graph.rms_norm(k);
+        }
         if style.norms_values {
             v = self.graph.rms_norm(v);
         }
         if style.scales_query {
             q = self.graph.scale(q);
         }
-        if self.has_temperature() {
+        if self.has_temperature() || (style.temperature_without_rope && !ropes) {
             let scale = self.input_attention_scale();
             q = self.graph.mul(q, scale);
         }
@@ -134,9 +138,7 @@ impl Builder<'_> {
             Rope::Always | Rope::WithoutFactors => true,
             Rope::Never => false,
             Rope::WindowedOnly => self.model.window == 0 || self.model.windowed[layer as usize],
-            Rope::AllButEveryFourth => {
-                !u64::from(layer + 1).is_multiple_of(self.model.whole("no_rope_layer_interval").unwrap_or(4).max(1))
-            }
+            Rope::AllButEveryFourth => self.model.ropes_by_number(layer),
             Rope::Finetuned => self.model.whole("rope.scaling.finetuned").is_none_or(|flag| flag != 0),
         }
     }
