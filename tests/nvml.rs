@@ -3,29 +3,31 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The folder of the fake library, compiled once.
+/// The folder of the fake library, compiled once. It lies among Cargo's own temporary files: a folder that a `static`
+/// holds is never dropped, and would stay behind in `/tmp`.
 fn fake() -> &'static Path {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let compile = || {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fake-nvml");
+        fs_err::create_dir_all(&folder).unwrap();
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/fake_nvml.rs");
         let compiler = option_env!("RUSTC").unwrap_or("rustc");
         let status = Command::new(compiler)
             .args(["--edition", "2024", "--crate-type", "cdylib", "-C", "panic=abort", "-o"])
-            .arg(folder.path().join("libnvidia-ml.so.1"))
+            .arg(folder.join("libnvidia-ml.so.1"))
             .arg(source)
             .status()
             .unwrap();
         assert!(status.success());
         folder
     };
-    FOLDER.get_or_init(compile).path()
+    FOLDER.get_or_init(compile)
 }
 
 /// What `check --json` says with the fake in `mood`, and its exit code.

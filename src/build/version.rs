@@ -67,7 +67,7 @@ pub fn mixed(members: &[Member]) -> Vec<String> {
                 .collect();
             if versions.len() > 1 {
                 let list = versions.into_iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
-                problems.push(format!("files of different builds lie together: {what} is {list}"));
+                problems.push(format!("files of different builds lie together ({what} {list})"));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: no antivirus has removed files of llama.cpp.
 
-use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{Fact};
+use super::{Check, Context, Finding, Group, Remedy, counted};
+use crate::host::facts::Fact;
 
 pub(super) struct AntivirusLeftFiles;
 
@@ -25,11 +25,18 @@ impl Check for AntivirusLeftFiles {
         match &windows.quarantined {
             Fact::Unknown { unknown } => vec![self.skip(format!("{unknown}; look with `Get-MpThreatDetection`"))],
             Fact::Known { value, .. } if value.is_empty() => vec![self.pass("none")],
-            Fact::Known { value, .. } => vec![self
-                .warn(format!("An antivirus removed {} files of llama.cpp", value.len()))
+            Fact::Known { value, .. } => vec![
+                self.warn(format!(
+                    "An antivirus removed {} of llama.cpp",
+                    counted(value.len() as u64, "file", "files")
+                ))
                 .seen(value[0].clone(), "antivirus history")
                 .remedy(Remedy::command("See its reason", "Get-MpThreatDetection | Select-Object -First 3"))
-                .remedy(Remedy::command("Then install it anew: every file is checked by its digest", "llama-doctor install"))],
+                .remedy(Remedy::command(
+                    "Then install it anew: every file is checked by its digest",
+                    "llama-doctor install",
+                )),
+            ],
         }
     }
 }

@@ -21,10 +21,11 @@ impl Check for BackendPathUnset {
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         match context.variable("GGML_BACKEND_PATH") {
             None => vec![self.pass("GGML_BACKEND_PATH is not set")],
-            Some(value) => vec![self
-                .warn("GGML_BACKEND_PATH makes every llama.cpp load one more backend")
-                .seen(format!("GGML_BACKEND_PATH={value}"), "environment")
-                .remedy(remedy::unset(*context, "GGML_BACKEND_PATH"))],
+            Some(value) => vec![
+                self.warn("GGML_BACKEND_PATH makes every llama.cpp load one more backend")
+                    .seen(format!("GGML_BACKEND_PATH={value}"), "environment")
+                    .remedy(remedy::unset(*context, "GGML_BACKEND_PATH")),
+            ],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: each GPU is offered by one backend.
 
+use super::over_builds::over_builds;
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use super::over_builds::{over_builds};
 
 pub(super) struct BackendsLoadedOnce;
 
@@ -26,13 +26,19 @@ impl Check for BackendsLoadedOnce {
         over_builds(self, *context, |build| {
             let cuda = build.devices.iter().filter(|device| device.backend == "CUDA");
             let twice = cuda.into_iter().find(|device| {
-                build.devices.iter().any(|other| other.backend != "CUDA" && other.kind != "cpu" && other.description == device.description)
+                build.devices.iter().any(|other| {
+                    other.backend != "CUDA" && other.kind != "cpu" && other.description == device.description
+                })
             });
             twice.map_or_else(Vec::new, |device| {
-                vec![self
-                    .warn(format!("{} is offered by two backends: the model would be split over both", device.description))
+                vec![
+                    self.warn(format!(
+                        "{} is offered by two backends: the model would be split over both",
+                        device.description
+                    ))
                     .seen(device.name.clone(), build.path.display().to_string())
-                    .remedy(Remedy::command("Name the one to use", format!("llama-server --device {} …", device.name)))]
+                    .remedy(Remedy::command("Name the one to use", format!("llama-server --device {} …", device.name))),
+                ]
             })
         })
     }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: RTX 50 cards get code of their own.
 
+use super::over_builds::{covers, listed, native, over_builds, shown};
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use super::over_builds::{over_builds, shown, covers, native, listed};
 
 pub(super) struct BlackwellNative;
 
@@ -27,13 +27,20 @@ impl Check for BlackwellNative {
         over_builds(self, *context, |build| {
             let Some(backend) = build.backend("CUDA") else { return Vec::new() };
             let slow = context.visible_gpus().find(|gpu| {
-                gpu.compute_capability.is_some_and(|capability| capability.major == 12 && !native(backend, capability) && covers(backend, capability))
+                gpu.compute_capability.is_some_and(|capability| {
+                    capability.major == 12 && !native(backend, capability) && covers(backend, capability)
+                })
             });
             slow.map_or_else(Vec::new, |gpu| {
-                vec![self
-                    .warn(format!("{} has no finished code for {}: the first start takes minutes", Context::name_of(build), gpu.name))
+                vec![
+                    self.warn(format!(
+                        "{} has no finished code for {}: the first start takes minutes",
+                        Context::name_of(build),
+                        gpu.name
+                    ))
                     .seen(format!("native code for {}", listed(&backend.sass)), shown(backend.file.as_deref()))
-                    .remedy(Remedy::command("Install the build for CUDA 13", "llama-doctor install --backend cuda-13"))]
+                    .remedy(Remedy::command("Install the build for CUDA 13", "llama-doctor install --backend cuda-13")),
+                ]
             })
         })
     }

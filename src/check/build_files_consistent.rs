@@ -1,8 +1,8 @@
 //! Asks whether this holds: the build's files belong together.
 
+use super::over_builds::over_builds;
 use super::{Check, Context, Finding, Group, Remedy};
-use super::over_builds::{over_builds};
-use crate::build::{BackendState};
+use crate::build::BackendState;
 
 pub(super) struct BuildFilesConsistent;
 
@@ -25,7 +25,7 @@ impl Check for BuildFilesConsistent {
         over_builds(self, *context, |build| {
             let Some(problem) = build.problems.first() else { return Vec::new() };
             let works = build.backend("CUDA").is_some_and(|backend| backend.state == BackendState::Works);
-            let summary = format!("The files of {} do not belong together: {problem}", Context::name_of(build));
+            let summary = format!("{} is damaged: {problem}", Context::name_of(build));
             let mut finding = if works { self.warn(summary) } else { self.fail(summary) };
             for further in build.problems.iter().skip(1).take(3) {
                 finding = finding.seen(further.clone(), build.path.display().to_string());

@@ -1,8 +1,8 @@
 //! Asks whether this holds: the build is for this system and processor.
 
-use super::{Check, Context, Finding, Group, Remedy};
 use super::over_builds::{over_builds, shown};
-use crate::build::{BackendState};
+use super::{Check, Context, Finding, Group, Remedy};
+use crate::build::BackendState;
 
 pub(super) struct BuildForThisProcessor;
 
@@ -26,13 +26,16 @@ impl Check for BuildForThisProcessor {
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         over_builds(self, *context, |build| {
             let foreign = build.backends.iter().find(|backend| {
-                backend.state == BackendState::Blocked && (backend.reason.starts_with("it is for ") && backend.reason.contains("this machine is") || backend.reason.starts_with("it is for ") && backend.reason.contains("and this is"))
+                backend.state == BackendState::Blocked
+                    && (backend.reason.starts_with("it is for ") && backend.reason.contains("this machine is")
+                        || backend.reason.starts_with("it is for ") && backend.reason.contains("and this is"))
             });
             foreign.map_or_else(Vec::new, |backend| {
-                vec![self
-                    .fail(format!("{} cannot run here: {}", Context::name_of(build), backend.reason))
-                    .seen(backend.name.clone(), shown(backend.file.as_deref()))
-                    .remedy(Remedy::command("Install the one for this machine", "llama-doctor install"))]
+                vec![
+                    self.fail(format!("{} cannot run here: {}", Context::name_of(build), backend.reason))
+                        .seen(backend.name.clone(), shown(backend.file.as_deref()))
+                        .remedy(Remedy::command("Install the one for this machine", "llama-doctor install")),
+                ]
             })
         })
     }

@@ -1,8 +1,8 @@
 //! Asks whether this holds: the build has its backends beside it.
 
+use super::over_builds::over_builds;
 use super::{Check, Context, Finding, Group, Remedy};
-use super::over_builds::{over_builds};
-use crate::build::{BackendState};
+use crate::build::BackendState;
 
 pub(super) struct BuildHasBackends;
 
@@ -30,11 +30,14 @@ impl Check for BuildHasBackends {
             if present {
                 return Vec::new();
             }
-            vec![self
-                .fail(format!("{} has no backends beside it: it can compute nothing", Context::name_of(build)))
-                .seen("no ggml backend", build.path.display().to_string())
-                .remedy(Remedy::advice("Keep the whole folder of the archive together, and link to the program in it"))
-                .remedy(Remedy::command("Or install it anew", "llama-doctor install"))]
+            vec![
+                self.fail(format!("{} has no backends beside it: it can compute nothing", Context::name_of(build)))
+                    .seen("no ggml backend", build.path.display().to_string())
+                    .remedy(Remedy::advice(
+                        "Keep the whole folder of the archive together, and link to the program in it",
+                    ))
+                    .remedy(Remedy::command("Or install it anew", "llama-doctor install")),
+            ]
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: the build has a CUDA backend.
 
+use super::over_builds::over_builds;
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use super::over_builds::{over_builds};
 use crate::build::{BackendState, BuildKind};
 
 pub(super) struct BuildHasCuda;
@@ -34,13 +34,22 @@ impl Check for BuildHasCuda {
             if !lacks || !holds_any || build.kind == BuildKind::PythonWheel {
                 return Vec::new();
             }
-            let names: Vec<&str> = build.backends.iter().filter(|backend| backend.state != BackendState::Absent).map(|backend| backend.name.as_str()).collect();
-            let vulkan = build.backend("Vulkan").is_some_and(|backend| matches!(backend.state, BackendState::Works | BackendState::Loads));
+            let names: Vec<&str> = build
+                .backends
+                .iter()
+                .filter(|backend| backend.state != BackendState::Absent)
+                .map(|backend| backend.name.as_str())
+                .collect();
+            let vulkan = build
+                .backend("Vulkan")
+                .is_some_and(|backend| matches!(backend.state, BackendState::Works | BackendState::Loads));
             let summary = format!("{} has no CUDA backend; it has {}", Context::name_of(build), names.join(", "));
             let finding = if vulkan { self.warn(summary) } else { self.fail(summary) };
-            vec![finding
-                .seen("no file of a CUDA backend", build.path.display().to_string())
-                .remedy(Remedy::command("Install one with CUDA", "llama-doctor install --backend cuda"))]
+            vec![
+                finding
+                    .seen("no file of a CUDA backend", build.path.display().to_string())
+                    .remedy(Remedy::command("Install one with CUDA", "llama-doctor install --backend cuda")),
+            ]
         })
     }
 }

@@ -1,8 +1,8 @@
 //! Asks whether this holds: the system's C libraries are new enough for the build.
 
-use super::{Check, Context, Finding, Group, Needs, Remedy};
 use super::over_builds::{over_builds, shown};
-use crate::loader::{DependencyState};
+use super::{Check, Context, Finding, Group, Needs, Remedy, remedy};
+use crate::loader::DependencyState;
 
 pub(super) struct BuildLibcFits;
 
@@ -31,15 +31,20 @@ impl Check for BuildLibcFits {
         over_builds(self, *context, |build| {
             let Some(backend) = build.backend("CUDA") else { return Vec::new() };
             let old = backend.dependencies.iter().find(|dependency| {
-                dependency.state == DependencyState::Unusable && (dependency.detail.contains("GLIBC") || dependency.detail.contains("CXXABI"))
+                dependency.state == DependencyState::Unusable
+                    && (dependency.detail.contains("GLIBC") || dependency.detail.contains("CXXABI"))
             });
             old.map_or_else(Vec::new, |dependency| {
-                vec![self
-                    .fail(format!("{} was built for a newer system: its CUDA backend does not load", Context::name_of(build)))
+                vec![
+                    self.fail(format!(
+                        "{} was built for a newer system: its CUDA backend does not load",
+                        Context::name_of(build)
+                    ))
                     .seen(dependency.detail.clone(), shown(backend.file.as_deref()))
-                    .remedy(Remedy::command("Use the official image", "docker run --gpus all -p 8080:8080 ghcr.io/ggml-org/llama.cpp:server-cuda …"))
+                    .remedy(remedy::official_image())
                     .remedy(Remedy::command("Or conda-forge's build", "conda install -c conda-forge llama.cpp"))
-                    .remedy(Remedy::command("Or the Vulkan build", "llama-doctor install --backend vulkan"))]
+                    .remedy(Remedy::command("Or the Vulkan build", "llama-doctor install --backend vulkan")),
+                ]
             })
         })
     }

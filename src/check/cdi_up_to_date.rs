@@ -23,13 +23,17 @@ impl Check for CdiUpToDate {
         Needs::Driver
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(tools) = context.facts.container.tools.as_ref().filter(|tools| !tools.cdi_specifications.is_empty()) else {
+        let Some(tools) = context.facts.container.tools.as_ref().filter(|tools| !tools.cdi_specifications.is_empty())
+        else {
             return vec![self.skip("no CDI specification of NVIDIA's")];
         };
-        let Some(missing) = tools.cdi_missing_files.first() else { return vec![self.pass("every file it names exists")] };
-        vec![self
-            .warn("The container device specification names driver files that are gone")
-            .seen(missing.display().to_string(), tools.cdi_specifications[0].display().to_string())
-            .remedy(Remedy::command("Write it anew", "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"))]
+        let Some(missing) = tools.cdi_missing_files.first() else {
+            return vec![self.pass("every file it names exists")];
+        };
+        vec![
+            self.warn("The container device specification names driver files that are gone")
+                .seen(missing.display().to_string(), tools.cdi_specifications[0].display().to_string())
+                .remedy(Remedy::command("Write it anew", "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml")),
+        ]
     }
 }

@@ -24,8 +24,9 @@ impl Check for CommitMemoryEnough {
         if available.gib() >= 4.0 {
             return vec![self.pass(format!("{available} can be promised"))];
         }
-        vec![self
-            .warn(format!("Windows can promise only {available} more memory"))
-            .remedy(Remedy::command("Let Windows manage the page file", "SystemPropertiesPerformance.exe"))]
+        vec![
+            self.warn(format!("Windows can promise only {available} more memory"))
+                .remedy(Remedy::command("Let Windows manage the page file", "SystemPropertiesPerformance.exe")),
+        ]
     }
 }

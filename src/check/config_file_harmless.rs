@@ -27,13 +27,15 @@ impl Check for ConfigFileHarmless {
             let squeezed: String = line.chars().filter(|c| !c.is_whitespace()).collect();
             ["n-gpu-layers=0", "gpu-layers=0", "ngl=0", "device=none"].contains(&squeezed.as_str())
         };
-        let found = files.iter().find_map(|(file, lines)| lines.iter().find(|line| harmful(line)).map(|line| (file, line)));
+        let found =
+            files.iter().find_map(|(file, lines)| lines.iter().find(|line| harmful(line)).map(|line| (file, line)));
         match found {
             None => vec![self.pass(files.keys().cloned().collect::<Vec<_>>().join(", "))],
-            Some((file, line)) => vec![self
-                .warn("llama.cpp's configuration file keeps models off the GPU")
-                .seen(line.clone(), file.clone())
-                .remedy(Remedy::advice(format!("Take the line out of `{file}`")))],
+            Some((file, line)) => vec![
+                self.warn("llama.cpp's configuration file keeps models off the GPU")
+                    .seen(line.clone(), file.clone())
+                    .remedy(Remedy::advice(format!("Take the line out of `{file}`"))),
+            ],
         }
     }
 }

@@ -36,9 +36,13 @@ impl Check for ContainerCapabilities {
         if has_compute || context.facts.user_driver.libcuda.value().is_some() {
             return vec![self.pass(value)];
         }
-        vec![self
-            .fail("The container was given the driver's tools without CUDA")
-            .seen(format!("NVIDIA_DRIVER_CAPABILITIES={value}"), "environment")
-            .remedy(Remedy::command("Start it with", "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …"))]
+        vec![
+            self.fail("The container was given the driver's tools without CUDA")
+                .seen(format!("NVIDIA_DRIVER_CAPABILITIES={value}"), "environment")
+                .remedy(Remedy::command(
+                    "Start it with",
+                    "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …",
+                )),
+        ]
     }
 }

@@ -41,8 +41,13 @@ impl Check for ContainerHasGpu {
             finding = finding.seen(format!("NVIDIA_VISIBLE_DEVICES={value}"), "environment");
         }
         let remedy = match kind {
-            "podman" => Remedy::command("Start it with", "podman run --device nvidia.com/gpu=all --security-opt=label=disable …"),
-            "kubernetes" => Remedy::advice("Request `nvidia.com/gpu: 1` in the pod's limits; the cluster needs NVIDIA's device plugin"),
+            "podman" => Remedy::command(
+                "Start it with",
+                "podman run --device nvidia.com/gpu=all --security-opt=label=disable …",
+            ),
+            "kubernetes" => Remedy::advice(
+                "Request `nvidia.com/gpu: 1` in the pod's limits; the cluster needs NVIDIA's device plugin",
+            ),
             "lxc" => Remedy::advice("Pass /dev/nvidia0, /dev/nvidiactl and /dev/nvidia-uvm on to the container"),
             "apptainer" => Remedy::command("Start it with", "apptainer run --nv …"),
             _ => Remedy::command("Start it with", "docker run --gpus all …"),

@@ -32,10 +32,14 @@ impl Check for ContainerKeptGpu {
         if !matches!(context.facts.driver.nvml_code, Some(17 | 999)) {
             return vec![self.pass("the driver answers, or fails for another reason")];
         }
-        vec![self
-            .fail("The container has lost its GPU: the host's rules no longer let it through")
-            .seen(format!("NVML {}", context.facts.driver.nvml_code.unwrap_or_default()), "NVML")
-            .remedy(Remedy::advice("Restart the container"))
-            .remedy(Remedy::command("So that it does not come again, on the host", "sudo nvidia-ctk system create-dev-char-symlinks --create-all"))]
+        vec![
+            self.fail("The container has lost its GPU: the host's rules no longer let it through")
+                .seen(format!("NVML {}", context.facts.driver.nvml_code.unwrap_or_default()), "NVML")
+                .remedy(Remedy::advice("Restart the container"))
+                .remedy(Remedy::command(
+                    "So that it does not come again, on the host",
+                    "sudo nvidia-ctk system create-dev-char-symlinks --create-all",
+                )),
+        ]
     }
 }

@@ -1,8 +1,8 @@
 //! Asks whether this holds: the build's CUDA backend works.
 
-use super::{Check, Context, Finding, Group, Needs, Remedy};
 use super::over_builds::{over_builds, shown};
-use crate::build::{BackendState};
+use super::{Check, Context, Finding, Group, Needs, Remedy};
+use crate::build::BackendState;
 
 pub(super) struct CudaBackendWorks;
 
@@ -32,10 +32,14 @@ impl Check for CudaBackendWorks {
             if backend.state != BackendState::Blocked {
                 return Vec::new();
             }
-            vec![self
-                .fail(format!("{} cannot use the GPU: {}", Context::name_of(build), backend.reason))
-                .seen(build.probe.clone().unwrap_or_else(|| "read, not run".to_owned()), shown(backend.file.as_deref()))
-                .remedy(Remedy::command("Try the official build", "llama-doctor install"))]
+            vec![
+                self.fail(format!("{} cannot use the GPU: {}", Context::name_of(build), backend.reason))
+                    .seen(
+                        build.probe.clone().unwrap_or_else(|| "read, not run".to_owned()),
+                        shown(backend.file.as_deref()),
+                    )
+                    .remedy(Remedy::command("Try the official build", "llama-doctor install")),
+            ]
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: the CUDA libraries that the build needs are found.
 
+use super::over_builds::{bring_runtime, over_builds, runtime_missing, shown};
 use super::{Check, Context, Finding, Group, Needs};
-use super::over_builds::{over_builds, shown, runtime_missing, bring_runtime};
 
 pub(super) struct CudaRuntimePresent;
 
@@ -35,10 +35,15 @@ impl Check for CudaRuntimePresent {
                 return Vec::new();
             }
             let are = if missing.len() == 1 { "is" } else { "are" };
-            vec![self
-                .fail(format!("{} cannot use the GPU: {} {are} not on this machine", Context::name_of(build), missing.join(" and ")))
+            vec![
+                self.fail(format!(
+                    "{} cannot use the GPU: {} {are} not on this machine",
+                    Context::name_of(build),
+                    missing.join(" and ")
+                ))
                 .seen(format!("wanted by {}", shown(backend.file.as_deref())), "")
-                .remedies(bring_runtime(build, backend))]
+                .remedies(bring_runtime(build, backend)),
+            ]
         })
     }
 }

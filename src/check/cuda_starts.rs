@@ -1,8 +1,8 @@
 //! Asks whether this holds: CUDA starts.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy, remedy};
-use crate::host::facts::{Fact};
 use crate::host::cuda_code::meaning as cuda_meaning;
+use crate::host::facts::Fact;
 
 pub(super) struct CudaStarts;
 
@@ -34,17 +34,24 @@ impl Check for CudaStarts {
             Fact::Unknown { unknown } => return vec![self.skip(unknown.clone())],
         };
         if let Some(died) = &api.died {
-            return vec![self
-                .fail(format!("The driver does not survive being asked: {died}"))
-                .seen("cuInit", api.library.display().to_string())
-                .remedy(remedy::reboot())];
+            return vec![
+                self.fail(format!("The driver does not survive being asked: {died}"))
+                    .seen("cuInit", api.library.display().to_string())
+                    .remedy(remedy::reboot()),
+            ];
         }
         match api.init {
             Some(0) => vec![self.pass(format!("{} devices", api.devices.len()))],
             Some(code) => {
                 let meaning = cuda_meaning(code);
-                let finding = self.fail(format!("CUDA does not start: {meaning} ({code})")).seen("cuInit", api.library.display().to_string());
-                vec![if code == 46 { finding.remedy(Remedy::command("Let programs share the card", "sudo nvidia-smi -c 0")) } else { finding.remedy(remedy::reboot()) }]
+                let finding = self
+                    .fail(format!("CUDA does not start: {meaning} ({code})"))
+                    .seen("cuInit", api.library.display().to_string());
+                vec![if code == 46 {
+                    finding.remedy(Remedy::command("Let programs share the card", "sudo nvidia-smi -c 0"))
+                } else {
+                    finding.remedy(remedy::reboot())
+                }]
             }
             None => vec![self.skip("the child process gave no answer")],
         }

@@ -30,12 +30,18 @@ impl Check for CudaSurvivedSuspend {
         if api.init != Some(999) || context.on_windows() || context.facts.wsl.is_some() {
             return vec![self.pass("CUDA does not report an unknown error")];
         }
-        vec![self
-            .fail("CUDA reports an unknown error (999), as it does after a suspend")
-            .remedy(Remedy::command("End what uses the card, then load the module anew", "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm"))
-            .remedy(Remedy::command(
-                "To keep it from coming back",
-                "echo 'options nvidia NVreg_PreserveVideoMemoryAllocations=1 NVreg_TemporaryFilePath=/var/tmp' | sudo tee /etc/modprobe.d/nvidia-suspend.conf && sudo systemctl enable nvidia-suspend nvidia-resume nvidia-hibernate",
-            ))]
+        vec![
+            self.fail("CUDA reports an unknown error (999), as it does after a suspend")
+                .remedy(Remedy::command(
+                    "End what uses the card, then load the module anew",
+                    "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm",
+                ))
+                .remedy(Remedy::command(
+                    "To keep it from coming back",
+                    "echo 'options nvidia NVreg_PreserveVideoMemoryAllocations=1 NVreg_TemporaryFilePath=/var/tmp' \
+                 | sudo tee /etc/modprobe.d/nvidia-suspend.conf \
+                 && sudo systemctl enable nvidia-suspend nvidia-resume nvidia-hibernate",
+                )),
+        ]
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: the driver's device files exist.
 
-use crate::host::facts::DeviceNode;
 use super::{Check, Context, Finding, Group, Needs, Remedy};
+use crate::host::facts::DeviceNode;
 
 pub(super) struct DeviceNodesPresent;
 
@@ -41,9 +41,10 @@ impl Check for DeviceNodesPresent {
             return vec![self.pass("/dev/nvidiactl and a card's own file")];
         }
         let missing = if has("nvidiactl") { "/dev/nvidia0" } else { "/dev/nvidiactl" };
-        vec![self
-            .fail(format!("The driver is loaded, and `{missing}` does not exist"))
-            .remedy(Remedy::command("Create it now", "sudo nvidia-modprobe -c 0 -u"))
-            .remedy(Remedy::command("And at every start", "sudo systemctl enable --now nvidia-persistenced"))]
+        vec![
+            self.fail(format!("The driver is loaded, and `{missing}` does not exist"))
+                .remedy(Remedy::command("Create it now", "sudo nvidia-modprobe -c 0 -u"))
+                .remedy(Remedy::command("And at every start", "sudo systemctl enable --now nvidia-persistenced")),
+        ]
     }
 }

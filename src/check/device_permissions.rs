@@ -1,7 +1,7 @@
 //! Asks whether this holds: this user may use the driver's device files.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{DeviceNode};
+use crate::host::facts::DeviceNode;
 
 pub(super) struct DevicePermissions;
 
@@ -30,14 +30,19 @@ impl Check for DevicePermissions {
         let Some(nodes) = context.facts.kernel_driver.device_nodes.value().filter(|nodes| !nodes.is_empty()) else {
             return vec![self.skip("no device files to look at")];
         };
-        let needed = |node: &&DeviceNode| !["modeset", "tools"].iter().any(|word| node.path.to_string_lossy().contains(word));
+        let needed =
+            |node: &&DeviceNode| !["modeset", "tools"].iter().any(|word| node.path.to_string_lossy().contains(word));
         let Some(node) = nodes.iter().filter(needed).find(|node| !node.accessible) else {
             return vec![self.pass("all can be opened")];
         };
-        vec![self
-            .fail(format!("This user may not use `{}`", node.path.display()))
-            .seen(format!("mode and owner {}", node.mode), node.path.display().to_string())
-            .remedy(Remedy::command("Join the groups that may, then log in again", "sudo usermod -aG video,render $USER"))
-            .remedy(Remedy::advice("In a systemd service, set `PrivateDevices=no` and allow the devices"))]
+        vec![
+            self.fail(format!("This user may not use `{}`", node.path.display()))
+                .seen(format!("mode and owner {}", node.mode), node.path.display().to_string())
+                .remedy(Remedy::command(
+                    "Join the groups that may, then log in again",
+                    "sudo usermod -aG video,render $USER",
+                ))
+                .remedy(Remedy::advice("In a systemd service, set `PrivateDevices=no` and allow the devices")),
+        ]
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: there is room for a build and a model.
 
 use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{DiskPurpose};
+use crate::host::facts::DiskPurpose;
 
 pub(super) struct DiskSpaceEnough;
 
@@ -13,8 +13,8 @@ impl Check for DiskSpaceEnough {
         "There is room for a build and a model"
     }
     fn explanation(&self) -> &'static str {
-        "A CUDA build with its libraries takes about 1.5 GiB, a model 4 to 40 GiB. Downloads and installations check the room \
-         before they begin; a disk that is full in the middle of other work is known beforehand here."
+        "A CUDA build with its libraries takes about 1.5 GiB, a model 4 to 40 GiB. Downloads and installations check \
+         the room before they begin; a disk that is full in the middle of other work is known beforehand here."
     }
     fn group(&self) -> Group {
         Group::Storage
@@ -29,13 +29,18 @@ impl Check for DiskSpaceEnough {
                 findings.push(
                     self.warn(format!("Only {free} is free for {what}"))
                         .seen(format!("{free} free"), disk.path.display().to_string())
-                        .remedy(Remedy::command("See what takes the room", format!("du -sh {}/*", disk.path.display()))),
+                        .remedy(Remedy::command(
+                            "See what takes the room",
+                            format!("du -sh {}/*", disk.path.display()),
+                        )),
                 );
             }
         }
         if findings.is_empty() {
             let free = context.facts.disks.iter().find_map(|disk| disk.free.value());
-            findings.push(free.map_or_else(|| self.skip("the free space is not known"), |free| self.pass(format!("{free} free"))));
+            findings.push(
+                free.map_or_else(|| self.skip("the free space is not known"), |free| self.pass(format!("{free} free"))),
+            );
         }
         findings
     }

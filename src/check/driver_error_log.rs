@@ -1,7 +1,7 @@
 //! Asks whether this holds: the kernel log holds no GPU errors.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{Fact};
+use crate::host::facts::Fact;
 
 pub(super) struct DriverErrorLog;
 
@@ -27,25 +27,33 @@ impl Check for DriverErrorLog {
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         let lines = match &context.facts.kernel_driver.messages {
             Fact::Known { value, .. } => value,
-            Fact::Unknown { unknown } => return vec![self.skip(format!("{unknown}; look with `sudo dmesg | grep Xid`"))],
+            Fact::Unknown { unknown } => {
+                return vec![self.skip(format!("{unknown}; look with `sudo dmesg | grep Xid`"))];
+            }
         };
         // A program's own faults (13, 31, 43, 45) say nothing about the machine; 79 has a check of its own.
         let number = |line: &String| line.rsplit_once("): ")?.1.split(',').next()?.trim().parse::<u32>().ok();
-        let bad = lines.iter().filter(|line| line.contains("Xid")).find(|line| number(line).is_some_and(|number| !matches!(number, 13 | 31 | 43 | 45 | 79)));
+        let bad = lines
+            .iter()
+            .filter(|line| line.contains("Xid"))
+            .find(|line| number(line).is_some_and(|number| !matches!(number, 13 | 31 | 43 | 45 | 79)));
         let hmm = lines.iter().find(|line| line.contains("request_free_mem_region"));
         match (bad, hmm) {
             (None, None) => vec![self.pass("no Xid")],
-            (_, Some(line)) => vec![self
+            (_, Some(line)) => {
+                vec![self
                 .warn("The driver's memory module fails with this kernel's address layout")
                 .seen(line.clone(), "kernel log")
                 .remedy(Remedy::command(
                     "Switch off the feature that fails, then restart",
                     "echo 'options nvidia_uvm uvm_disable_hmm=1' | sudo tee /etc/modprobe.d/nvidia-uvm-hmm.conf",
-                ))],
-            (Some(line), None) => vec![self
-                .warn(format!("The driver logged an error of the card: Xid {}", number(line).unwrap_or_default()))
-                .seen(line.clone(), "kernel log")
-                .remedy(Remedy::advice("Look the number up: https://docs.nvidia.com/deploy/xid-errors/"))],
+                ))]
+            }
+            (Some(line), None) => vec![
+                self.warn(format!("The driver logged an error of the card: Xid {}", number(line).unwrap_or_default()))
+                    .seen(line.clone(), "kernel log")
+                    .remedy(Remedy::advice("Look the number up: https://docs.nvidia.com/deploy/xid-errors/")),
+            ],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: the driver's module is of the kind the card needs.
 
 use super::{Check, Context, Family, Finding, Group, Needs, Remedy, remedy};
-use crate::host::facts::{PciGpu};
+use crate::host::facts::PciGpu;
 use crate::manifest::generations::{Generation, generation_of_device};
 
 pub(super) struct DriverFlavourFitsCard;
@@ -39,7 +39,9 @@ impl Check for DriverFlavourFitsCard {
         let wrong = generations.iter().find(|generation| {
             if *open { **generation < Generation::Turing } else { **generation >= Generation::Blackwell }
         });
-        let Some(generation) = wrong else { return vec![self.pass(if *open { "the open module" } else { "the closed module" })] };
+        let Some(generation) = wrong else {
+            return vec![self.pass(if *open { "the open module" } else { "the closed module" })];
+        };
         let (here, needed) = if *open { ("open", "closed") } else { ("closed", "open") };
         let command = match (context.family(), *open) {
             (Family::Ubuntu, false) => "sudo apt install nvidia-driver-580-open",
@@ -52,10 +54,14 @@ impl Check for DriverFlavourFitsCard {
             (Family::Fedora | Family::RedHat, true) => "sudo dnf install akmod-nvidia-580xx",
             _ => "",
         };
-        vec![self
-            .fail(format!("A {} card needs the {needed} kernel module, and the {here} one is loaded", generation.name()))
+        vec![
+            self.fail(format!(
+                "A {} card needs the {needed} kernel module, and the {here} one is loaded",
+                generation.name()
+            ))
             .seen(format!("the {here} module"), "/proc/driver/nvidia/version")
             .remedy(Remedy::command(format!("Install the driver with the {needed} module"), command))
-            .remedy(remedy::reboot())]
+            .remedy(remedy::reboot()),
+        ]
     }
 }

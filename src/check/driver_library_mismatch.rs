@@ -45,7 +45,9 @@ impl Check for DriverLibraryMismatch {
             finding = finding.seen(format!("libraries {library}"), "libnvidia-ml.so.1");
         }
         if context.container().is_some() {
-            return vec![finding.remedy(Remedy::advice("Restart the container; if that does not help, restart the host"))];
+            return vec![
+                finding.remedy(Remedy::advice("Restart the container; if that does not help, restart the host")),
+            ];
         }
         let unload = "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && sudo modprobe nvidia";
         let mut remedies = vec![
@@ -53,7 +55,10 @@ impl Check for DriverLibraryMismatch {
             Remedy::command("Or, when no program and no display uses the card", unload),
         ];
         if matches!(context.family(), Family::Ubuntu | Family::Debian) {
-            remedies.push(Remedy::command("Keep automatic updates from repeating it", "sudo apt-mark hold 'nvidia-*' 'libnvidia-*'"));
+            remedies.push(Remedy::command(
+                "Keep automatic updates from repeating it",
+                "sudo apt-mark hold 'nvidia-*' 'libnvidia-*'",
+            ));
         }
         vec![finding.remedies(remedies)]
     }

@@ -41,22 +41,26 @@ impl Check for DriverMissing {
                 return vec![self.pass("NVIDIA's driver is installed")];
             }
             let name = adapters.iter().find(of_nvidia).map_or("the card", |adapter| adapter.name.as_str());
-            return vec![self
-                .fail("The card has no NVIDIA driver")
-                .seen(name, "the registry's display class")
-                .remedies(remedy::install_driver(*context))];
+            return vec![
+                self.fail("The card has no NVIDIA driver")
+                    .seen(name, "the registry's display class")
+                    .remedies(remedy::install_driver(*context)),
+            ];
         }
         let kernel = &context.facts.kernel_driver;
         if kernel.module_loaded.value() == Some(&true) || context.facts.driver.version.value().is_some() {
             return vec![self.pass("the kernel module is loaded")];
         }
-        let Some(files) = kernel.module_files.value() else { return vec![self.skip("the kernel's modules cannot be listed")] };
+        let Some(files) = kernel.module_files.value() else {
+            return vec![self.skip("the kernel's modules cannot be listed")];
+        };
         if !files.is_empty() || !kernel.other_kernels_with_module.is_empty() {
             return vec![self.pass("the module is on the disk")];
         }
-        vec![self
-            .fail("NVIDIA's driver is not installed")
-            .seen("no nvidia module for any kernel", "/lib/modules")
-            .remedies(remedy::install_driver(*context))]
+        vec![
+            self.fail("NVIDIA's driver is not installed")
+                .seen("no nvidia module for any kernel", "/lib/modules")
+                .remedies(remedy::install_driver(*context)),
+        ]
     }
 }

@@ -32,12 +32,20 @@ impl Check for DriverStillKnowsCard {
         let Some(version) = kernel.or_else(|| context.facts.driver.version.value()) else {
             return vec![self.skip("no driver's version is known")];
         };
-        let old = context.pci_gpus().iter().filter_map(|card| generation_of_device(&card.device)).find(|generation| *generation < Generation::Turing);
+        let old = context
+            .pci_gpus()
+            .iter()
+            .filter_map(|card| generation_of_device(&card.device))
+            .find(|generation| *generation < Generation::Turing);
         let Some(generation) = old.filter(|_| version.branch >= 590) else {
             return vec![self.pass(format!("driver {version}"))];
         };
-        vec![self
-            .fail(format!("Driver {version} no longer knows {} cards: branch 580 is the last that does", generation.name()))
-            .remedies(remedy::install_driver(*context))]
+        vec![
+            self.fail(format!(
+                "Driver {version} no longer knows {} cards: branch 580 is the last that does",
+                generation.name()
+            ))
+            .remedies(remedy::install_driver(*context)),
+        ]
     }
 }

@@ -1,6 +1,6 @@
 //! Asks whether this holds: the driver is new enough for an official build.
 
-use super::{Check, Context, Finding, Group, Needs, Remedy, remedy};
+use super::{Check, Context, Finding, Group, Needs, remedy};
 
 pub(super) struct DriverTooOld;
 
@@ -27,24 +27,41 @@ impl Check for DriverTooOld {
         true
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(cuda) = context.facts.driver.cuda.value().copied().or_else(|| context.facts.driver_api.value().and_then(|api| api.cuda)) else {
+        let Some(cuda) = context
+            .facts
+            .driver
+            .cuda
+            .value()
+            .copied()
+            .or_else(|| context.facts.driver_api.value().and_then(|api| api.cuda))
+        else {
             return vec![self.skip("the driver does not say which CUDA it runs")];
         };
-        let version = context.facts.driver.version.value().map_or_else(|| "The driver".to_owned(), |version| format!("Driver {version}"));
+        let version = context
+            .facts
+            .driver
+            .version
+            .value()
+            .map_or_else(|| "The driver".to_owned(), |version| format!("Driver {version}"));
         let build = context.build_to_run();
         let needed = build.and_then(|build| build.backend("CUDA")?.runtime_major);
         if let (Some(build), Some(major)) = (build, needed.filter(|major| cuda.major < *major)) {
             let finding = self
                 .fail(format!("{version} runs CUDA up to {cuda}, and {} needs CUDA {major}", Context::name_of(build)))
-                .seen(format!("linked with CUDA {major}"), build.path.display().to_string())
-                .remedies(remedy::update_driver(*context));
-            return vec![if cuda.major >= 12 { finding.remedy(Remedy::command("Or take the build for CUDA 12", "llama-doctor install --backend cuda-12")) } else { finding }];
+                .seen(format!("linked with CUDA {major}"), build.path.display().to_string());
+            let newer = remedy::update_driver(*context);
+            return vec![if cuda.major >= 12 {
+                finding.remedy(remedy::take_cuda_12()).remedies(remedy::or(newer))
+            } else {
+                finding.remedies(newer)
+            }];
         }
         if cuda.major < 12 {
-            return vec![self
-                .fail(format!("{version} runs CUDA up to {cuda}: every official build needs CUDA 12 or newer"))
-                .seen(format!("CUDA {cuda}"), "NVML")
-                .remedies(remedy::update_driver(*context))];
+            return vec![
+                self.fail(format!("{version} runs CUDA up to {cuda}: every official build needs CUDA 12 or newer"))
+                    .seen(format!("CUDA {cuda}"), "NVML")
+                    .remedies(remedy::update_driver(*context)),
+            ];
         }
         vec![self.pass(format!("{version} runs CUDA up to {cuda}"))]
     }

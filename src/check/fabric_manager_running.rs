@@ -29,9 +29,10 @@ impl Check for FabricManagerRunning {
         if api.init != Some(802) {
             return vec![self.pass("CUDA does not ask for it")];
         }
-        vec![self
-            .fail("CUDA waits for the NVSwitch fabric manager (802)")
-            .remedy(Remedy::command("Start it", "sudo systemctl enable --now nvidia-fabricmanager"))
-            .remedy(Remedy::advice("Its version must equal the driver's"))]
+        vec![
+            self.fail("CUDA waits for the NVSwitch fabric manager (802)")
+                .remedy(Remedy::command("Start it", "sudo systemctl enable --now nvidia-fabricmanager"))
+                .remedy(Remedy::advice("Its version must equal the driver's")),
+        ]
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: Windows has not marked the build's files.
 
-use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{Fact};
+use super::{Check, Context, Finding, Group, Remedy, counted};
+use crate::host::facts::Fact;
 
 pub(super) struct FilesUnblocked;
 
@@ -24,11 +24,15 @@ impl Check for FilesUnblocked {
         match &windows.marked_files {
             Fact::Unknown { unknown } => vec![self.skip(unknown.clone())],
             Fact::Known { value, .. } if value.is_empty() => vec![self.pass("none is marked")],
-            Fact::Known { value, .. } => vec![self
-                .warn(format!("Windows has marked {} files of the build as downloaded", value.len()))
+            Fact::Known { value, .. } => vec![
+                self.warn(format!(
+                    "Windows has marked {} of the build as downloaded",
+                    counted(value.len() as u64, "file", "files")
+                ))
                 .seen("Zone.Identifier", value[0].display().to_string())
                 .remedy(Remedy::automatic("Remove the mark from files of ours"))
-                .remedy(Remedy::command("Or in the build's folder", "Get-ChildItem -Recurse | Unblock-File"))],
+                .remedy(Remedy::command("Or in the build's folder", "Get-ChildItem -Recurse | Unblock-File")),
+            ],
         }
     }
 }

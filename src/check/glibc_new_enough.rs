@@ -1,7 +1,7 @@
 //! Asks whether this holds: glibc is new enough for official CUDA builds.
 
-use super::{Check, Context, Finding, Group, Remedy};
-use crate::build::{BackendState};
+use super::{Check, Context, Finding, Group, Remedy, remedy};
+use crate::build::BackendState;
 
 pub(super) struct GlibcNewEnough;
 
@@ -25,7 +25,10 @@ impl Check for GlibcNewEnough {
         let Some(version) = context.facts.host.libc.value().and_then(|libc| libc.strip_prefix("glibc ")) else {
             return vec![self.skip("the C library is not glibc")];
         };
-        let Some((major, minor)) = version.split_once('.').and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))) else {
+        let Some((major, minor)) = version
+            .split_once('.')
+            .and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)))
+        else {
             return vec![self.skip(format!("`{version}` is no version"))];
         };
         // Source: llama.cpp .github/workflows/release.yml at b11434: ubuntu-24.04 for CUDA.
@@ -42,12 +45,17 @@ impl Check for GlibcNewEnough {
         let summary = format!("glibc {version} is older than the 2.39 that official CUDA builds need");
         let finding = self.warn(summary).seen(format!("glibc {version}"), "the C library");
         vec![if context.container().is_some() {
-            finding.remedy(Remedy::advice("Use an image with Ubuntu 24.04 or newer, such as ghcr.io/ggml-org/llama.cpp:server-cuda"))
+            finding.remedy(Remedy::advice(
+                "Use an image with Ubuntu 24.04 or newer, such as ghcr.io/ggml-org/llama.cpp:server-cuda",
+            ))
         } else {
             finding
-                .remedy(Remedy::command("Use the official image", "docker run --gpus all -p 8080:8080 -v ~/models:/models ghcr.io/ggml-org/llama.cpp:server-cuda -m /models/…"))
+                .remedy(remedy::official_image())
                 .remedy(Remedy::command("Or conda-forge's build", "conda install -c conda-forge llama.cpp"))
-                .remedy(Remedy::command("Or the Vulkan build, which needs 2.35", "llama-doctor install --backend vulkan"))
+                .remedy(Remedy::command(
+                    "Or the Vulkan build, which needs 2.35",
+                    "llama-doctor install --backend vulkan",
+                ))
         }]
     }
 }

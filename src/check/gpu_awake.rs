@@ -1,7 +1,7 @@
 //! Asks whether this holds: the card is awake.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{PciGpu};
+use crate::host::facts::PciGpu;
 
 pub(super) struct GpuAwake;
 
@@ -35,10 +35,15 @@ impl Check for GpuAwake {
         if !context.facts.gpus.is_empty() {
             return vec![self.pass("a card sleeps when idle: the first start takes some seconds more")];
         }
-        vec![self
-            .warn("The card sleeps, and the driver does not show it")
-            .seen("runtime_status is suspended", "/sys/bus/pci/devices")
-            .remedy(Remedy::command("Wake it", "nvidia-smi"))
-            .remedy(Remedy::command("If it stays away, keep it from deep sleep, then restart", "echo 'options nvidia NVreg_DynamicPowerManagement=0x00' | sudo tee /etc/modprobe.d/nvidia-power.conf"))]
+        vec![
+            self.warn("The card sleeps, and the driver does not show it")
+                .seen("runtime_status is suspended", "/sys/bus/pci/devices")
+                .remedy(Remedy::command("Wake it", "nvidia-smi"))
+                .remedy(Remedy::command(
+                    "If it stays away, keep it from deep sleep, then restart",
+                    "echo 'options nvidia NVreg_DynamicPowerManagement=0x00' \
+                 | sudo tee /etc/modprobe.d/nvidia-power.conf",
+                )),
+        ]
     }
 }

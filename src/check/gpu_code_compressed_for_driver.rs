@@ -1,8 +1,8 @@
 //! Asks whether this holds: the driver can unpack the build's GPU code.
 
-use super::{Check, Context, Finding, Group, Needs, remedy};
 use super::over_builds::{over_builds, shown};
-use crate::units::{CudaVersion};
+use super::{Check, Context, Finding, Group, Needs, remedy};
+use crate::units::CudaVersion;
 
 pub(super) struct GpuCodeCompressedForDriver;
 
@@ -29,12 +29,20 @@ impl Check for GpuCodeCompressedForDriver {
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         over_builds(self, *context, |build| {
-            let Some(backend) = build.backend("CUDA").filter(|backend| backend.compressed == Some(true)) else { return Vec::new() };
-            let Some(cuda) = context.facts.driver.cuda.value().filter(|cuda| **cuda < CudaVersion::new(12, 4)) else { return Vec::new() };
-            vec![self
-                .fail(format!("The driver (CUDA {cuda}) cannot unpack the GPU code of {}", Context::name_of(build)))
+            let Some(backend) = build.backend("CUDA").filter(|backend| backend.compressed == Some(true)) else {
+                return Vec::new();
+            };
+            let Some(cuda) = context.facts.driver.cuda.value().filter(|cuda| **cuda < CudaVersion::new(12, 4)) else {
+                return Vec::new();
+            };
+            vec![
+                self.fail(format!(
+                    "The driver (CUDA {cuda}) cannot unpack the GPU code of {}",
+                    Context::name_of(build)
+                ))
                 .seen("GPU code packed with zstd", shown(backend.file.as_deref()))
-                .remedies(remedy::update_driver(*context))]
+                .remedies(remedy::update_driver(*context)),
+            ]
         })
     }
 }

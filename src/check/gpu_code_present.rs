@@ -1,9 +1,9 @@
 //! Asks whether this holds: the build has code for this GPU.
 
+use super::over_builds::{covers, listed, over_builds, shown};
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use super::over_builds::{over_builds, shown, covers, listed};
-use crate::host::facts::{Gpu};
-use crate::units::{ComputeCapability};
+use crate::host::facts::Gpu;
+use crate::units::ComputeCapability;
 
 pub(super) struct GpuCodePresent;
 
@@ -40,13 +40,18 @@ impl Check for GpuCodePresent {
             let all = context.visible_gpus().count() == without.len();
             let summary = format!("{} has no code for {} (compute {capability})", Context::name_of(build), gpu.name);
             let finding = if all { self.fail(summary) } else { self.warn(summary) };
-            vec![finding
-                .seen(format!("native code for {}; PTX for {}", listed(&backend.sass), listed(&backend.ptx)), shown(backend.file.as_deref()))
-                .remedy(if capability.major < 8 && backend.runtime_major.is_some_and(|major| major >= 13) {
-                    Remedy::command("Install the build for CUDA 12", "llama-doctor install --backend cuda-12")
-                } else {
-                    Remedy::command("Install a build that has it", "llama-doctor install --backend cuda")
-                })]
+            vec![
+                finding
+                    .seen(
+                        format!("native code for {}; PTX for {}", listed(&backend.sass), listed(&backend.ptx)),
+                        shown(backend.file.as_deref()),
+                    )
+                    .remedy(if capability.major < 8 && backend.runtime_major.is_some_and(|major| major >= 13) {
+                        Remedy::command("Install the build for CUDA 12", "llama-doctor install --backend cuda-12")
+                    } else {
+                        Remedy::command("Install a build that has it", "llama-doctor install --backend cuda")
+                    }),
+            ]
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: the card is not reserved for a virtual machine.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{PciGpu};
+use crate::host::facts::PciGpu;
 
 pub(super) struct GpuGivenToVm;
 
@@ -37,8 +37,8 @@ impl Check for GpuGivenToVm {
         let driver = card.driver.as_deref().unwrap_or_default();
         let summary = format!("The card at {} is reserved for virtual machines ({driver})", card.address);
         let finding = if cards.iter().all(|card| reserved(&card)) { self.fail(summary) } else { self.warn(summary) };
-        vec![finding
-            .seen(format!("driver {driver}"), format!("/sys/bus/pci/devices/{}/driver", card.address))
-            .remedy(Remedy::advice("Take its id out of the kernel option `vfio-pci.ids`, or use it inside the virtual machine"))]
+        vec![finding.seen(format!("driver {driver}"), format!("/sys/bus/pci/devices/{}/driver", card.address)).remedy(
+            Remedy::advice("Take its id out of the kernel option `vfio-pci.ids`, or use it inside the virtual machine"),
+        )]
     }
 }

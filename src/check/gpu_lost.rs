@@ -1,8 +1,10 @@
 //! Asks whether this holds: no card has fallen off the bus.
 
-use super::{Check, Context, Finding, Group, Needs, Remedy};
+use super::{Check, Context, Finding, Group, Needs, Remedy, remedy};
 
 pub(super) struct GpuLost;
+
+const IDLE: &str = "If it happens when the card idles, switch the bus' power saving off";
 
 impl Check for GpuLost {
     fn id(&self) -> &'static str {
@@ -29,7 +31,9 @@ impl Check for GpuLost {
         let driver = &context.facts.driver;
         let lost = driver.unreadable.iter().find(|gpu| gpu.code == Some(15));
         let said = context.facts.kernel_driver.messages.value().and_then(|lines| {
-            lines.iter().find(|line| line.contains("fallen off the bus") || line.contains("Xid") && line.contains(": 79,"))
+            lines
+                .iter()
+                .find(|line| line.contains("fallen off the bus") || line.contains("Xid") && line.contains(": 79,"))
         });
         if driver.nvml_code != Some(15) && lost.is_none() {
             return vec![match said.filter(|_| context.facts.gpus.is_empty()) {
@@ -43,8 +47,19 @@ impl Check for GpuLost {
         if let Some(line) = said {
             finding = finding.seen(line.clone(), "kernel log");
         }
-        vec![finding
-            .remedy(Remedy::advice("Restart the machine; if it comes again, check the card's power plugs, its slot or riser, and heat"))
-            .remedy(Remedy::command("If it happens when the card idles, switch the bus' power saving off", "sudo grubby --update-kernel=ALL --args=pcie_aspm=off"))]
+        vec![
+            finding
+                .remedy(Remedy::advice(
+                    "Restart the machine; if it comes again, check the card's power plugs, its slot or riser, and heat",
+                ))
+                .remedy(if context.on_windows() {
+                    Remedy::command(
+                        IDLE,
+                        "powercfg /setacvalueindex SCHEME_CURRENT SUB_PCIEXPRESS ASPM 0; powercfg /setactive SCHEME_CURRENT",
+                    )
+                } else {
+                    remedy::kernel_option(*context, IDLE, "pcie_aspm=off")
+                }),
+        ]
     }
 }

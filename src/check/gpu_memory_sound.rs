@@ -1,7 +1,7 @@
 //! Asks whether this holds: no memory cells wait to be retired.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{Gpu};
+use crate::host::facts::Gpu;
 
 pub(super) struct GpuMemorySound;
 
@@ -24,15 +24,17 @@ impl Check for GpuMemorySound {
         Needs::Driver
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let known: Vec<&Gpu> = context.facts.gpus.iter().filter(|gpu| gpu.retirement_pending.value().is_some()).collect();
+        let known: Vec<&Gpu> =
+            context.facts.gpus.iter().filter(|gpu| gpu.retirement_pending.value().is_some()).collect();
         if known.is_empty() {
             return vec![self.skip("this card keeps no such list")];
         }
         match known.iter().find(|gpu| gpu.retirement_pending.value() == Some(&true)) {
             None => vec![self.pass("none")],
-            Some(gpu) => vec![self
-                .warn(format!("Memory of {} waits to be retired", gpu.id))
-                .remedy(Remedy::command("Reset the card when nothing uses it, or restart", "sudo nvidia-smi -r"))],
+            Some(gpu) => vec![
+                self.warn(format!("Memory of {} waits to be retired", gpu.id))
+                    .remedy(Remedy::command("Reset the card when nothing uses it, or restart", "sudo nvidia-smi -r")),
+            ],
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Asks whether this holds: the GPU is new enough for llama.cpp's CUDA code.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{Gpu};
-use crate::units::{ComputeCapability};
+use crate::host::facts::Gpu;
+use crate::units::ComputeCapability;
 
 pub(super) struct GpuNewEnough;
 
@@ -27,15 +27,20 @@ impl Check for GpuNewEnough {
         true
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let capabilities: Vec<(&Gpu, ComputeCapability)> = context.visible_gpus().filter_map(|gpu| Some((gpu, gpu.compute_capability?))).collect();
+        let capabilities: Vec<(&Gpu, ComputeCapability)> =
+            context.visible_gpus().filter_map(|gpu| Some((gpu, gpu.compute_capability?))).collect();
         let Some((gpu, newest)) = capabilities.iter().max_by_key(|(_, capability)| *capability) else {
             return vec![self.skip("no GPU's compute capability is known")];
         };
         if newest.major >= 5 {
             return vec![self.pass(format!("compute {newest}"))];
         }
-        vec![self
-            .fail(format!("{} has compute capability {newest}, and llama.cpp's CUDA builds begin at 5.0", gpu.name))
-            .remedy(Remedy::command("Use a Vulkan build", "llama-doctor install --backend vulkan"))]
+        vec![
+            self.fail(format!(
+                "{} has compute capability {newest}, and llama.cpp's CUDA builds begin at 5.0",
+                gpu.name
+            ))
+            .remedy(Remedy::command("Use a Vulkan build", "llama-doctor install --backend vulkan")),
+        ]
     }
 }

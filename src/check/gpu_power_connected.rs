@@ -26,11 +26,25 @@ impl Check for GpuPowerConnected {
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         let driver = &context.facts.driver;
-        let code = |code: u32| driver.nvml_code == Some(code) || driver.unreadable.iter().any(|gpu| gpu.code == Some(code));
-        let said = context.facts.kernel_driver.messages.value().and_then(|lines| lines.iter().find(|line| line.contains("power cables")));
+        let code =
+            |code: u32| driver.nvml_code == Some(code) || driver.unreadable.iter().any(|gpu| gpu.code == Some(code));
+        let said = context
+            .facts
+            .kernel_driver
+            .messages
+            .value()
+            .and_then(|lines| lines.iter().find(|line| line.contains("power cables")));
         match said {
-            Some(line) => vec![self.fail("The card's power cables are not connected").seen(line.clone(), "kernel log").remedy(Remedy::advice("Switch the machine off and connect every power plug of the card"))],
-            None if code(8) => vec![self.fail("The card's power cables are not connected").seen("NVML 8", "NVML").remedy(Remedy::advice("Switch the machine off and connect every power plug of the card"))],
+            Some(line) => vec![
+                self.fail("The card's power cables are not connected")
+                    .seen(line.clone(), "kernel log")
+                    .remedy(Remedy::advice("Switch the machine off and connect every power plug of the card")),
+            ],
+            None if code(8) => vec![
+                self.fail("The card's power cables are not connected")
+                    .seen("NVML 8", "NVML")
+                    .remedy(Remedy::advice("Switch the machine off and connect every power plug of the card")),
+            ],
             None if driver.nvml.value().is_none() => vec![self.skip("NVML does not answer")],
             None => vec![self.pass("no card complains")],
         }

@@ -26,25 +26,31 @@ impl Check for GpuVisible {
         true
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(value) = context.variable("CUDA_VISIBLE_DEVICES") else { return vec![self.pass("CUDA_VISIBLE_DEVICES is not set")] };
+        let Some(value) = context.variable("CUDA_VISIBLE_DEVICES") else {
+            return vec![self.pass("CUDA_VISIBLE_DEVICES is not set")];
+        };
         let hidden = context.facts.gpus.iter().filter(|gpu| !gpu.visible).count();
         if context.facts.gpus.is_empty() {
             return vec![self.skip("no GPU was read")];
         }
         let shown = if value.is_empty() { "(empty)" } else { value };
         if context.visible_gpus().next().is_none() {
-            return vec![self
-                .fail("CUDA_VISIBLE_DEVICES hides every GPU")
-                .seen(format!("CUDA_VISIBLE_DEVICES={shown}"), "environment")
-                .remedy(remedy::unset(*context, "CUDA_VISIBLE_DEVICES"))];
+            return vec![
+                self.fail("CUDA_VISIBLE_DEVICES hides every GPU")
+                    .seen(format!("CUDA_VISIBLE_DEVICES={shown}"), "environment")
+                    .remedy(remedy::unset(*context, "CUDA_VISIBLE_DEVICES")),
+            ];
         }
         let named = value.split(',').filter(|entry| !entry.trim().is_empty()).count();
         let visible = context.visible_gpus().count();
         if named > visible {
-            return vec![self
-                .warn(format!("CUDA_VISIBLE_DEVICES names {named} GPUs, and CUDA will see {visible}: an entry names no card"))
+            return vec![
+                self.warn(format!(
+                    "CUDA_VISIBLE_DEVICES names {named} GPUs, and CUDA will see {visible}: an entry names no card"
+                ))
                 .seen(format!("CUDA_VISIBLE_DEVICES={shown}"), "environment")
-                .remedy(remedy::unset(*context, "CUDA_VISIBLE_DEVICES"))];
+                .remedy(remedy::unset(*context, "CUDA_VISIBLE_DEVICES")),
+            ];
         }
         vec![self.pass(format!("CUDA_VISIBLE_DEVICES={shown} shows {visible} and hides {hidden}"))]
     }

@@ -25,13 +25,18 @@ impl Check for JitAllowed {
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         let set = |name: &str| context.variable(name).is_some_and(|value| value == "1");
-        let found = ["CUDA_DISABLE_PTX_JIT", "CUDA_FORCE_PTX_JIT", "CUDA_CACHE_DISABLE"].into_iter().find(|name| set(name));
+        let found =
+            ["CUDA_DISABLE_PTX_JIT", "CUDA_FORCE_PTX_JIT", "CUDA_CACHE_DISABLE"].into_iter().find(|name| set(name));
         let Some(name) = found else { return vec![self.pass("no variable forbids it")] };
         let what = match name {
             "CUDA_DISABLE_PTX_JIT" => "forbids the driver to compile GPU code",
             "CUDA_FORCE_PTX_JIT" => "makes the driver compile all GPU code at each start",
             _ => "throws compiled GPU code away: each start compiles it again",
         };
-        vec![self.warn(format!("{name} {what}")).seen(format!("{name}=1"), "environment").remedy(remedy::unset(*context, name))]
+        vec![
+            self.warn(format!("{name} {what}"))
+                .seen(format!("{name}=1"), "environment")
+                .remedy(remedy::unset(*context, name)),
+        ]
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: compiled GPU code is kept.
 
-use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{Fact};
+use super::{Check, Context, Finding, Group, Needs, remedy};
+use crate::host::facts::Fact;
 
 pub(super) struct JitCacheUsable;
 
@@ -31,15 +31,25 @@ impl Check for JitCacheUsable {
         };
         let path = cache.path.display();
         if !cache.writable {
-            return vec![self
-                .warn(format!("The driver cannot keep compiled GPU code: `{path}` cannot be written"))
-                .remedy(Remedy::command("Give it another folder", "export CUDA_CACHE_PATH=/var/tmp/ComputeCache"))];
+            return vec![
+                self.warn(format!("The driver cannot keep compiled GPU code: `{path}` cannot be written")).remedy(
+                    remedy::set(
+                        *context,
+                        "Give it another folder",
+                        "CUDA_CACHE_PATH",
+                        if context.on_windows() { "D:\\ComputeCache" } else { "/var/tmp/ComputeCache" },
+                    ),
+                ),
+            ];
         }
         // llama.cpp's kernels compile to some hundred megabytes.
         if let Some(size) = cache.max_size.filter(|size| size.mib() < 512.0) {
-            return vec![self
-                .warn(format!("CUDA_CACHE_MAXSIZE lets the driver keep only {size} of compiled GPU code, less than llama.cpp's"))
-                .remedy(Remedy::command("Allow 4 GiB", "export CUDA_CACHE_MAXSIZE=4294967296"))];
+            return vec![
+                self.warn(format!(
+                    "CUDA_CACHE_MAXSIZE lets the driver keep only {size} of compiled GPU code, less than llama.cpp's"
+                ))
+                .remedy(remedy::set(*context, "Allow 4 GiB", "CUDA_CACHE_MAXSIZE", "4294967296")),
+            ];
         }
         vec![self.pass(path.to_string())]
     }

@@ -1,8 +1,8 @@
 //! Asks whether this holds: the driver's compiler is there when it is needed.
 
-use super::{Check, Context, Finding, Group, Needs, Remedy};
-use super::over_builds::{over_builds, covers, native};
-use crate::host::facts::{Fact};
+use super::over_builds::{covers, native, over_builds};
+use super::{Check, Context, Finding, Group, Needs, remedy};
+use crate::host::facts::Fact;
 
 pub(super) struct JitCompilerPresent;
 
@@ -33,18 +33,24 @@ impl Check for JitCompilerPresent {
         }
         over_builds(self, *context, |build| {
             let Some(backend) = build.backend("CUDA") else { return Vec::new() };
-            let needed = context.visible_gpus().find(|gpu| gpu.compute_capability.is_some_and(|capability| !native(backend, capability) && covers(backend, capability)));
-            let (Some(gpu), Fact::Unknown { unknown }) = (needed, &context.facts.user_driver.jit_compiler) else { return Vec::new() };
+            let needed = context.visible_gpus().find(|gpu| {
+                gpu.compute_capability
+                    .is_some_and(|capability| !native(backend, capability) && covers(backend, capability))
+            });
+            let (Some(gpu), Fact::Unknown { unknown }) = (needed, &context.facts.user_driver.jit_compiler) else {
+                return Vec::new();
+            };
             if unknown == "not looked at" {
                 return Vec::new();
             }
-            vec![self
-                .fail(format!("{} needs its code compiled by the driver, whose compiler library is missing", gpu.name))
+            vec![
+                self.fail(format!(
+                    "{} needs its code compiled by the driver, whose compiler library is missing",
+                    gpu.name
+                ))
                 .seen(unknown.clone(), "the loader")
-                .remedy(Remedy::command(
-                    "Install the driver's compute part",
-                    format!("sudo apt install libnvidia-compute-{}", context.facts.driver.version.value().map_or(580, |version| version.branch)),
-                ))]
+                .remedies(remedy::compute_libraries(*context)),
+            ]
         })
     }
 }

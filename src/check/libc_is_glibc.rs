@@ -1,6 +1,6 @@
 //! Asks whether this holds: the C library is glibc.
 
-use super::{Check, Context, Finding, Group, Remedy, Family};
+use super::{Check, Context, Family, Finding, Group, remedy};
 
 pub(super) struct LibcIsGlibc;
 
@@ -22,11 +22,12 @@ impl Check for LibcIsGlibc {
         if context.on_windows() {
             return vec![self.skip("Windows programs bring their C runtime")];
         }
-        let musl = context.facts.host.libc.value().is_some_and(|libc| libc.starts_with("musl")) || context.family() == Family::Alpine;
+        let musl = context.facts.host.libc.value().is_some_and(|libc| libc.starts_with("musl"))
+            || context.family() == Family::Alpine;
         if musl {
-            return vec![self
-                .fail("The C library is musl: official builds do not run here")
-                .remedy(Remedy::command("Use the official image", "docker run --gpus all ghcr.io/ggml-org/llama.cpp:server-cuda …"))];
+            return vec![
+                self.fail("The C library is musl: official builds do not run here").remedy(remedy::official_image()),
+            ];
         }
         match context.facts.host.libc.value() {
             Some(libc) => vec![self.pass(libc.clone())],

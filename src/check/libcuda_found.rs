@@ -1,7 +1,7 @@
 //! Asks whether this holds: programs find the driver's CUDA library.
 
-use super::{Check, Context, Family, Finding, Group, Needs, Remedy, remedy};
-use crate::host::facts::{Fact};
+use super::{Check, Context, Finding, Group, Needs, Remedy, remedy};
+use crate::host::facts::Fact;
 
 pub(super) struct LibcudaFound;
 
@@ -32,22 +32,21 @@ impl Check for LibcudaFound {
             Fact::Unknown { unknown } if unknown == "not looked at" => vec![self.skip("not looked at")],
             Fact::Unknown { unknown } => {
                 let name = if context.on_windows() { "nvcuda.dll" } else { "libcuda.so.1" };
-                let finding = self.fail(format!("The driver's CUDA library `{name}` is not found")).seen(unknown.clone(), "the loader");
+                let finding = self
+                    .fail(format!("The driver's CUDA library `{name}` is not found"))
+                    .seen(unknown.clone(), "the loader");
                 if let Some(copy) = context.facts.user_driver.other_libcuda.first() {
                     let folder = copy.parent().unwrap_or(copy).display().to_string();
-                    return vec![finding
-                        .seen("a copy lies outside the loader's folders", copy.display().to_string())
-                        .remedy(Remedy::command("Show the loader the folder", format!("export LD_LIBRARY_PATH={folder}:$LD_LIBRARY_PATH")))];
+                    return vec![
+                        finding.seen("a copy lies outside the loader's folders", copy.display().to_string()).remedy(
+                            Remedy::command(
+                                "Show the loader the folder",
+                                format!("export LD_LIBRARY_PATH={folder}:$LD_LIBRARY_PATH"),
+                            ),
+                        ),
+                    ];
                 }
-                vec![match context.family() {
-                    Family::Ubuntu => {
-                        let branch = context.facts.driver.version.value().map_or(580, |version| version.branch);
-                        finding.remedy(Remedy::command("Install the driver's compute part", format!("sudo apt install libnvidia-compute-{branch}")))
-                    }
-                    Family::Debian => finding.remedy(Remedy::command("Install it", "sudo apt install libcuda1")),
-                    Family::Fedora => finding.remedy(Remedy::command("Install it", "sudo dnf install xorg-x11-drv-nvidia-cuda")),
-                    _ => finding.remedies(remedy::install_driver(*context)),
-                }]
+                vec![finding.remedies(remedy::compute_libraries(*context))]
             }
         }
     }

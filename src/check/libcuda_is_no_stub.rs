@@ -1,6 +1,6 @@
 //! Asks whether this holds: the driver's CUDA library is the real one.
 
-use super::{Check, Context, Finding, Group, Needs, Remedy};
+use super::{Check, Context, Finding, Group, Needs, remedy};
 
 pub(super) struct LibcudaIsNoStub;
 
@@ -26,15 +26,21 @@ impl Check for LibcudaIsNoStub {
         true
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(path) = context.facts.user_driver.libcuda.value() else { return vec![self.skip("no libcuda was found")] };
+        let Some(path) = context.facts.user_driver.libcuda.value() else {
+            return vec![self.skip("no libcuda was found")];
+        };
         let stub = path.components().any(|part| part.as_os_str() == "stubs");
         if !stub && context.facts.driver_api.value().and_then(|api| api.init) != Some(34) {
             return vec![self.pass("not the toolkit's stand-in")];
         }
-        vec![self
-            .fail("Programs load the CUDA toolkit's empty stand-in instead of the driver")
-            .seen("libcuda.so.1", path.display().to_string())
-            .seen(format!("LD_LIBRARY_PATH={}", context.variable("LD_LIBRARY_PATH").unwrap_or_default()), "environment")
-            .remedy(Remedy::command("Take the folder out, here and where it is set", "export LD_LIBRARY_PATH=$(echo \"$LD_LIBRARY_PATH\" | tr ':' '\\n' | grep -v stubs | paste -sd:)"))]
+        vec![
+            self.fail("Programs load the CUDA toolkit's empty stand-in instead of the driver")
+                .seen("libcuda.so.1", path.display().to_string())
+                .seen(
+                    format!("LD_LIBRARY_PATH={}", context.variable("LD_LIBRARY_PATH").unwrap_or_default()),
+                    "environment",
+                )
+                .remedy(remedy::drop_from_library_path("stubs")),
+        ]
     }
 }

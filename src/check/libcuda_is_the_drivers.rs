@@ -1,6 +1,6 @@
 //! Asks whether this holds: no compatibility library stands before the driver's.
 
-use super::{Check, Context, Finding, Group, Needs, Remedy};
+use super::{Check, Context, Finding, Group, Needs, remedy};
 
 pub(super) struct LibcudaIsTheDrivers;
 
@@ -26,15 +26,15 @@ impl Check for LibcudaIsTheDrivers {
         true
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(path) = context.facts.user_driver.libcuda.value() else { return vec![self.skip("no libcuda was found")] };
+        let Some(path) = context.facts.user_driver.libcuda.value() else {
+            return vec![self.skip("no libcuda was found")];
+        };
         if !path.components().any(|part| part.as_os_str() == "compat") {
             return vec![self.pass("the driver's own")];
         }
         let refused = matches!(context.facts.driver_api.value().and_then(|api| api.init), Some(803 | 804));
         let summary = "A CUDA compatibility library stands before the driver's own";
         let finding = if refused { self.fail(summary) } else { self.warn(summary) };
-        vec![finding
-            .seen("libcuda.so.1", path.display().to_string())
-            .remedy(Remedy::command("Take the folder out, here and where it is set", "export LD_LIBRARY_PATH=$(echo \"$LD_LIBRARY_PATH\" | tr ':' '\\n' | grep -v compat | paste -sd:)"))]
+        vec![finding.seen("libcuda.so.1", path.display().to_string()).remedy(remedy::drop_from_library_path("compat"))]
     }
 }

@@ -23,13 +23,24 @@ impl Check for LibraryPathClean {
         Needs::Driver
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(value) = context.variable("LD_LIBRARY_PATH").filter(|value| !value.is_empty()) else { return vec![self.pass("LD_LIBRARY_PATH is not set")] };
-        let signs = [("/stubs", "the toolkit's stand-ins"), ("/compat", "compatibility libraries"), ("conda", "a conda environment"), ("/ollama", "Ollama's libraries"), ("lmstudio", "LM Studio's libraries")];
-        let found = value.split([':', ';']).find_map(|folder| signs.iter().find(|(sign, _)| folder.contains(sign)).map(|(_, what)| (folder, *what)));
+        let Some(value) = context.variable("LD_LIBRARY_PATH").filter(|value| !value.is_empty()) else {
+            return vec![self.pass("LD_LIBRARY_PATH is not set")];
+        };
+        let signs = [
+            ("/stubs", "the toolkit's stand-ins"),
+            ("/compat", "compatibility libraries"),
+            ("conda", "a conda environment"),
+            ("/ollama", "Ollama's libraries"),
+            ("lmstudio", "LM Studio's libraries"),
+        ];
+        let found = value
+            .split([':', ';'])
+            .find_map(|folder| signs.iter().find(|(sign, _)| folder.contains(sign)).map(|(_, what)| (folder, *what)));
         let Some((folder, what)) = found else { return vec![self.pass("no foreign folder in LD_LIBRARY_PATH")] };
-        vec![self
-            .warn(format!("LD_LIBRARY_PATH puts {what} before the system's libraries"))
-            .seen(folder, "LD_LIBRARY_PATH")
-            .remedy(remedy::unset(*context, "LD_LIBRARY_PATH"))]
+        vec![
+            self.warn(format!("LD_LIBRARY_PATH puts {what} before the system's libraries"))
+                .seen(folder, "LD_LIBRARY_PATH")
+                .remedy(remedy::drop_from_library_path(&format!("'{folder}'"))),
+        ]
     }
 }

@@ -4,6 +4,10 @@ use super::{Check, Context, Finding, Group, Remedy};
 
 pub(super) struct LongPathsEnabled;
 
+/// Source: <https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation>, checked 2026-11-23.
+const ALLOW_LONG_PATHS: &str =
+    r"reg add HKLM\SYSTEM\CurrentControlSet\Control\FileSystem /v LongPathsEnabled /t REG_DWORD /d 1 /f";
+
 impl Check for LongPathsEnabled {
     fn id(&self) -> &'static str {
         "long-paths-enabled"
@@ -28,10 +32,14 @@ impl Check for LongPathsEnabled {
                 let long = context.facts.disks.iter().find(|disk| disk.path.as_os_str().len() > 150);
                 match long {
                     None => vec![self.pass("long paths are off, and ours are short")],
-                    Some(disk) => vec![self
-                        .warn("Long paths are off, and a folder's path is long")
-                        .seen(disk.path.display().to_string(), format!("{} characters", disk.path.as_os_str().len()))
-                        .remedy(Remedy::command("Allow them, as administrator", "reg add HKLM\\SYSTEM\\CurrentControlSet\\Control\\FileSystem /v LongPathsEnabled /t REG_DWORD /d 1 /f"))],
+                    Some(disk) => vec![
+                        self.warn("Long paths are off, and a folder's path is long")
+                            .seen(
+                                disk.path.display().to_string(),
+                                format!("{} characters", disk.path.as_os_str().len()),
+                            )
+                            .remedy(Remedy::command("Allow them, as administrator", ALLOW_LONG_PATHS)),
+                    ],
                 }
             }
         }

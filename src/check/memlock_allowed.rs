@@ -24,14 +24,15 @@ impl Check for MemlockAllowed {
             return vec![self.skip("LLAMA_ARG_LOAD_MODE does not ask for it")];
         }
         match context.facts.container.memlock_limit.value() {
-            Some(limit) if limit.gib() < 1.0 => vec![self
-                .warn(format!("LLAMA_ARG_LOAD_MODE asks to lock models in memory, and the limit is {limit}"))
-                .seen("Max locked memory", "/proc/self/limits")
-                .remedy(if context.container().is_some() {
-                    Remedy::command("Start the container with", "docker run --ulimit memlock=-1 …")
-                } else {
-                    Remedy::command("Raise the limit in this shell", "ulimit -l unlimited")
-                })],
+            Some(limit) if limit.gib() < 1.0 => vec![
+                self.warn(format!("LLAMA_ARG_LOAD_MODE asks to lock models in memory, and the limit is {limit}"))
+                    .seen("Max locked memory", "/proc/self/limits")
+                    .remedy(if context.container().is_some() {
+                        Remedy::command("Start the container with", "docker run --ulimit memlock=-1 …")
+                    } else {
+                        Remedy::command("Raise the limit in this shell", "ulimit -l unlimited")
+                    }),
+            ],
             _ => vec![self.pass("the limit is wide enough")],
         }
     }

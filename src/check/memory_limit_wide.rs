@@ -19,13 +19,16 @@ impl Check for MemoryLimitWide {
         Group::Memory
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(limit) = context.facts.host.cgroup_memory_limit.value() else { return vec![self.skip("no control group limits it")] };
+        let Some(limit) = context.facts.host.cgroup_memory_limit.value() else {
+            return vec![self.skip("no control group limits it")];
+        };
         if limit.gib() >= 6.0 {
             return vec![self.pass(format!("{limit} allowed"))];
         }
-        vec![self
-            .warn(format!("Only {limit} of memory may be used here"))
-            .seen("memory.max", "/sys/fs/cgroup")
-            .remedy(Remedy::command("Start the container with more", "docker run --memory 16g …"))]
+        vec![
+            self.warn(format!("Only {limit} of memory may be used here"))
+                .seen("memory.max", "/sys/fs/cgroup")
+                .remedy(Remedy::command("Start the container with more", "docker run --memory 16g …")),
+        ]
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: a card split by MIG has an instance to use.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{Gpu};
+use crate::host::facts::Gpu;
 
 pub(super) struct MigInstanceAvailable;
 
@@ -34,9 +34,10 @@ impl Check for MigInstanceAvailable {
         if context.visible_gpus().next().is_some() {
             return vec![self.pass("another card is visible")];
         }
-        vec![self
-            .fail(format!("{} is split by MIG and offers no instance", first.name))
-            .remedy(Remedy::command("Create one instance over the whole card", "sudo nvidia-smi mig -cgi 0 -C"))
-            .remedy(Remedy::command("Or switch MIG off", "sudo nvidia-smi -mig 0"))]
+        vec![
+            self.fail(format!("{} is split by MIG and offers no instance", first.name))
+                .remedy(Remedy::command("Create one instance over the whole card", "sudo nvidia-smi mig -cgi 0 -C"))
+                .remedy(Remedy::command("Or switch MIG off", "sudo nvidia-smi -mig 0")),
+        ]
     }
 }

@@ -4,9 +4,116 @@ mod context;
 pub mod machine;
 mod over_builds;
 mod remedy;
-
 mod run;
 mod verdict;
+
+// One file each. They are named outside the macro below because rustfmt follows no module that a macro declares.
+mod antivirus_left_files;
+mod backend_path_unset;
+mod backends_loaded_once;
+mod blackwell_native;
+mod build_files_consistent;
+mod build_for_this_processor;
+mod build_found;
+mod build_has_backends;
+mod build_has_cuda;
+mod build_libc_fits;
+mod cards_alike;
+mod cdi_up_to_date;
+mod commit_memory_enough;
+mod compute_mode_shared;
+mod config_file_harmless;
+mod container_capabilities;
+mod container_has_gpu;
+mod container_kept_gpu;
+mod container_toolkit_complete;
+mod cublas_pair_matches;
+mod cuda_backend_works;
+mod cuda_runtime_major_fits;
+mod cuda_runtime_present;
+mod cuda_starts;
+mod cuda_survived_suspend;
+mod device_nodes_present;
+mod device_permissions;
+mod disk_space_enough;
+mod driver_error_log;
+mod driver_flavour_fits_card;
+mod driver_library_mismatch;
+mod driver_missing;
+mod driver_still_knows_card;
+mod driver_too_old;
+mod fabric_manager_running;
+mod files_unblocked;
+mod glibc_new_enough;
+mod gpu_awake;
+mod gpu_code_compressed_for_driver;
+mod gpu_code_present;
+mod gpu_given_to_vm;
+mod gpu_lost;
+mod gpu_memory_sound;
+mod gpu_new_enough;
+mod gpu_power_connected;
+mod gpu_present;
+mod gpu_visible;
+mod jit_allowed;
+mod jit_cache_usable;
+mod jit_compiler_present;
+mod libc_is_glibc;
+mod libcuda_found;
+mod libcuda_is_no_stub;
+mod libcuda_is_the_drivers;
+mod library_path_clean;
+mod long_paths_enabled;
+mod memlock_allowed;
+mod memory_limit_wide;
+mod mig_instance_available;
+mod models_are_gguf;
+mod models_complete;
+mod models_disk_fast;
+mod models_disk_holds_large_files;
+mod models_have_all_shards;
+mod models_version_readable;
+mod module_not_built;
+mod module_not_loaded;
+mod nccl_present;
+mod no_offload_variable;
+mod no_other_server;
+mod no_peer_copies;
+mod no_removed_variable;
+mod no_slowing_variable;
+mod no_stale_downloads;
+mod no_virtual_devices;
+mod not_throttled_by_heat;
+mod not_throttled_by_power;
+mod nouveau_bound;
+mod nvml_answers;
+mod on_mains_power;
+mod one_driver_installed;
+mod openmp_present;
+mod other_libraries_present;
+mod pcie_lanes_full;
+mod port_free;
+mod power_limit_usual;
+mod processor_has_avx2;
+mod processor_supported;
+mod program_loader_usual;
+mod ptx_known_to_driver;
+mod ram_available;
+mod secure_boot_blocks_module;
+mod smart_app_control_off;
+mod store_executable;
+mod store_writable;
+mod sysmem_fallback;
+mod unified_memory_off;
+mod uvm_loaded;
+mod vc_runtime_current;
+mod vgpu_licensed;
+mod vram_available;
+mod wheel_has_cuda;
+mod wsl_gpu_passed;
+mod wsl_libraries_on_path;
+mod wsl_linux_driver;
+mod wsl_version;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +122,7 @@ pub use context::{Context, Family};
 pub use run::{Selection, UnknownCheck, run};
 pub use verdict::{Verdict, VerdictStatus, verdict};
 
-/// The check whose warning means that nothing about a GPU can be asked.
+/// The check whose warning means that nothing about a GPU can be asked. It is moot itself where WSL shows none.
 pub const NO_GPU: &str = "gpu-present";
 
 /// One question about the machine, answered from facts alone.
@@ -210,9 +317,13 @@ impl Finding {
     }
 }
 
+/// `1 file`, `3 files`
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 macro_rules! checks {
     ($($file:ident :: $name:ident),* $(,)?) => {
-        $(mod $file;)*
         /// Every check, in the order in which a person would ask.
         pub const ALL: &[&dyn Check] = &[$(&$file::$name),*];
         /// The files of the checks, for the test that each is named as its check.
@@ -222,10 +333,10 @@ macro_rules! checks {
 }
 
 checks![
-    gpu_present::GpuPresent,
-    gpu_given_to_vm::GpuGivenToVm,
     wsl_version::WslVersion,
     wsl_gpu_passed::WslGpuPassed,
+    gpu_present::GpuPresent,
+    gpu_given_to_vm::GpuGivenToVm,
     wsl_linux_driver::WslLinuxDriver,
     wsl_libraries_on_path::WslLibrariesOnPath,
     container_has_gpu::ContainerHasGpu,

@@ -1,7 +1,7 @@
 //! Asks whether this holds: every .gguf file is a GGUF file.
 
 use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{ModelFileKind};
+use crate::host::facts::ModelFileKind;
 
 pub(super) struct ModelsAreGguf;
 
@@ -22,7 +22,9 @@ impl Check for ModelsAreGguf {
         Group::Models
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(models) = context.facts.models.value().filter(|models| !models.is_empty()) else { return vec![self.skip("no model files were found")] };
+        let Some(models) = context.facts.models.value().filter(|models| !models.is_empty()) else {
+            return vec![self.skip("no model files were found")];
+        };
         let mut findings = Vec::new();
         for model in models {
             let what = match model.kind {
@@ -40,7 +42,9 @@ impl Check for ModelsAreGguf {
                 self.warn(format!("`{name}` is {what}"))
                     .seen(model.size.to_string(), model.path.display().to_string())
                     .remedy(match model.kind {
-                        ModelFileKind::LfsPointer => Remedy::command("Fetch it, in its folder", format!("git lfs pull --include '{name}'")),
+                        ModelFileKind::LfsPointer => {
+                            Remedy::command("Fetch it, in its folder", format!("git lfs pull --include '{name}'"))
+                        }
                         _ => Remedy::command("Fetch it again", "llama-doctor pull ORG/REPOSITORY"),
                     }),
             );

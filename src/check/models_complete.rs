@@ -20,7 +20,9 @@ impl Check for ModelsComplete {
         Group::Models
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(models) = context.facts.models.value().filter(|models| !models.is_empty()) else { return vec![self.skip("no model files were found")] };
+        let Some(models) = context.facts.models.value().filter(|models| !models.is_empty()) else {
+            return vec![self.skip("no model files were found")];
+        };
         let cut: Vec<Finding> = models
             .iter()
             .filter_map(|model| {

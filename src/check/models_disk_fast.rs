@@ -1,7 +1,7 @@
 //! Asks whether this holds: models are kept on a fast disk.
 
-use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{DiskPurpose};
+use super::{Check, Context, Finding, Group, remedy};
+use crate::host::facts::DiskPurpose;
 
 pub(super) struct ModelsDiskFast;
 
@@ -21,7 +21,9 @@ impl Check for ModelsDiskFast {
         Group::Storage
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(disk) = context.facts.disks.iter().find(|disk| disk.purpose == DiskPurpose::Models) else { return vec![self.skip("not looked at")] };
+        let Some(disk) = context.facts.disks.iter().find(|disk| disk.purpose == DiskPurpose::Models) else {
+            return vec![self.skip("not looked at")];
+        };
         let slow = match disk.filesystem.value().map(String::as_str) {
             Some("9p" | "drvfs") => Some("a Windows drive, which WSL reads slowly"),
             Some("nfs" | "nfs4" | "cifs" | "smb3" | "sshfs" | "fuse.sshfs") => Some("a network mount"),
@@ -31,10 +33,16 @@ impl Check for ModelsDiskFast {
         };
         match slow {
             None => vec![self.pass(disk.filesystem.value().cloned().unwrap_or_default())],
-            Some(what) => vec![self
-                .warn(format!("Models are kept on {what}: loading takes long"))
-                .seen(disk.filesystem.value().cloned().unwrap_or_default(), disk.path.display().to_string())
-                .remedy(Remedy::command("Keep them on a faster one", "export HF_HOME=/path/on/a/fast/disk"))],
+            Some(what) => vec![
+                self.warn(format!("Models are kept on {what}: loading takes long"))
+                    .seen(disk.filesystem.value().cloned().unwrap_or_default(), disk.path.display().to_string())
+                    .remedy(remedy::set(
+                        *context,
+                        "Keep them on a faster one",
+                        "HF_HOME",
+                        if context.on_windows() { "D:\\models" } else { "/path/on/a/fast/disk" },
+                    )),
+            ],
         }
     }
 }

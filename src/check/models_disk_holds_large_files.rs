@@ -1,7 +1,7 @@
 //! Asks whether this holds: the models' disk takes files over 4 GiB.
 
-use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{DiskPurpose};
+use super::{Check, Context, Finding, Group, remedy};
+use crate::host::facts::DiskPurpose;
 
 pub(super) struct ModelsDiskHoldsLargeFiles;
 
@@ -20,13 +20,21 @@ impl Check for ModelsDiskHoldsLargeFiles {
         Group::Storage
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(disk) = context.facts.disks.iter().find(|disk| disk.purpose == DiskPurpose::Models) else { return vec![self.skip("not looked at")] };
+        let Some(disk) = context.facts.disks.iter().find(|disk| disk.purpose == DiskPurpose::Models) else {
+            return vec![self.skip("not looked at")];
+        };
         match disk.filesystem.value().map(String::as_str) {
             None => vec![self.skip("the file system is not known")],
-            Some("vfat" | "msdos" | "fat") => vec![self
-                .warn("Models are kept on a FAT file system: no file there can exceed 4 GiB")
-                .seen("vfat", disk.path.display().to_string())
-                .remedy(Remedy::command("Keep them elsewhere", "export HF_HOME=/path/on/another/disk"))],
+            Some("vfat" | "msdos" | "fat") => vec![
+                self.warn("Models are kept on a FAT file system: no file there can exceed 4 GiB")
+                    .seen("vfat", disk.path.display().to_string())
+                    .remedy(remedy::set(
+                        *context,
+                        "Keep them elsewhere",
+                        "HF_HOME",
+                        if context.on_windows() { "D:\\models" } else { "/path/on/another/disk" },
+                    )),
+            ],
             Some(kind) => vec![self.pass(kind)],
         }
     }

@@ -19,7 +19,9 @@ impl Check for ModelsHaveAllShards {
         Group::Models
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(models) = context.facts.models.value().filter(|models| !models.is_empty()) else { return vec![self.skip("no model files were found")] };
+        let Some(models) = context.facts.models.value().filter(|models| !models.is_empty()) else {
+            return vec![self.skip("no model files were found")];
+        };
         let lacking: Vec<Finding> = models
             .iter()
             .filter(|model| !model.missing_shards.is_empty())

@@ -19,13 +19,19 @@ impl Check for ModelsVersionReadable {
         Group::Models
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(models) = context.facts.models.value().filter(|models| !models.is_empty()) else { return vec![self.skip("no model files were found")] };
+        let Some(models) = context.facts.models.value().filter(|models| !models.is_empty()) else {
+            return vec![self.skip("no model files were found")];
+        };
         let odd: Vec<Finding> = models
             .iter()
             .filter_map(|model| {
                 let version = model.gguf_version.filter(|version| !matches!(version, 2 | 3))?;
                 let name = model.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let what = if version > 0xffff { "a file of the other byte order".to_owned() } else { format!("GGUF version {version}, and llama.cpp reads 2 and 3") };
+                let what = if version > 0xffff {
+                    "a file of the other byte order".to_owned()
+                } else {
+                    format!("GGUF version {version}, and llama.cpp reads 2 and 3")
+                };
                 Some(
                     self.warn(format!("`{name}` is {what}"))
                         .seen(format!("version {version}"), model.path.display().to_string())

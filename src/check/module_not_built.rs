@@ -30,7 +30,9 @@ impl Check for ModuleNotBuilt {
         if context.container().is_some() || !context.on_real_linux() || kernel.module_loaded.value() == Some(&true) {
             return vec![self.skip("the module is loaded, or not this system's own")];
         }
-        let Some(files) = kernel.module_files.value() else { return vec![self.skip("the kernel's modules cannot be listed")] };
+        let Some(files) = kernel.module_files.value() else {
+            return vec![self.skip("the kernel's modules cannot be listed")];
+        };
         if !files.is_empty() {
             return vec![self.pass("the module is there for the running kernel")];
         }
@@ -41,10 +43,11 @@ impl Check for ModuleNotBuilt {
             Family::Arch => "sudo pacman -S linux-headers && sudo dkms autoinstall",
             _ => "sudo dkms autoinstall",
         };
-        vec![self
-            .fail(format!("The driver's module was not built for the running kernel {release}"))
-            .seen(format!("built for {}", kernel.other_kernels_with_module.join(", ")), "/lib/modules")
-            .remedy(Remedy::command("Build it", build))
-            .remedy(Remedy::command("Then load it", "sudo modprobe nvidia"))]
+        vec![
+            self.fail(format!("The driver's module was not built for the running kernel {release}"))
+                .seen(format!("built for {}", kernel.other_kernels_with_module.join(", ")), "/lib/modules")
+                .remedy(Remedy::command("Build it", build))
+                .remedy(Remedy::command("Then load it", "sudo modprobe nvidia")),
+        ]
     }
 }

@@ -38,9 +38,13 @@ impl Check for ModuleNotLoaded {
         if context.facts.driver.version.value().is_some() {
             return vec![self.pass("the driver answers")];
         }
-        vec![self
-            .fail("The driver is installed and its kernel module is not loaded")
-            .remedy(Remedy::command("Load it", "sudo modprobe nvidia"))
-            .remedy(Remedy::command("If that fails, the reason is in the kernel log", "sudo dmesg | grep -iE 'nvrm|nvidia' | tail"))]
+        vec![
+            self.fail("The driver is installed and its kernel module is not loaded")
+                .remedy(Remedy::command("Load it", "sudo modprobe nvidia"))
+                .remedy(Remedy::command(
+                    "If that fails, the reason is in the kernel log",
+                    "sudo dmesg | grep -iE 'nvrm|nvidia' | tail",
+                )),
+        ]
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: NCCL is found, if the build needs it.
 
+use super::over_builds::over_builds;
 use super::{Check, Context, Finding, Group, Needs, remedy};
-use super::over_builds::{over_builds};
 
 pub(super) struct NcclPresent;
 
@@ -27,13 +27,20 @@ impl Check for NcclPresent {
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         over_builds(self, *context, |build| {
-            let lacks = build.backend("CUDA").is_some_and(|backend| backend.missing.iter().any(|name| name.starts_with("libnccl")));
+            let lacks = build
+                .backend("CUDA")
+                .is_some_and(|backend| backend.missing.iter().any(|name| name.starts_with("libnccl")));
             if !lacks {
                 return Vec::new();
             }
-            vec![self
-                .fail(format!("{} needs NCCL, and libnccl.so.2 is not on this machine", Context::name_of(build)))
-                .remedy(remedy::package(*context, "Install it (from NVIDIA's repository)", ["libnccl2", "libnccl", "nccl", "libnccl2", "nccl"]))]
+            vec![
+                self.fail(format!("{} needs NCCL, and libnccl.so.2 is not on this machine", Context::name_of(build)))
+                    .remedy(remedy::package(
+                        *context,
+                        "Install it (from NVIDIA's repository)",
+                        ["libnccl2", "libnccl", "nccl", "libnccl2", "nccl"],
+                    )),
+            ]
         })
     }
 }

@@ -20,12 +20,21 @@ impl Check for NoOffloadVariable {
         Group::Environment
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let zero = context.variable("LLAMA_ARG_N_GPU_LAYERS").filter(|value| value.trim() == "0").map(|value| ("LLAMA_ARG_N_GPU_LAYERS", value));
-        let none = context.variable("LLAMA_ARG_DEVICE").filter(|value| value.trim() == "none").map(|value| ("LLAMA_ARG_DEVICE", value));
-        let Some((name, value)) = zero.or(none) else { return vec![self.pass("neither LLAMA_ARG_N_GPU_LAYERS nor LLAMA_ARG_DEVICE does")] };
-        vec![self
-            .warn(format!("{name} keeps models off the GPU"))
-            .seen(format!("{name}={value}"), "environment")
-            .remedy(remedy::unset(*context, name))]
+        let zero = context
+            .variable("LLAMA_ARG_N_GPU_LAYERS")
+            .filter(|value| value.trim() == "0")
+            .map(|value| ("LLAMA_ARG_N_GPU_LAYERS", value));
+        let none = context
+            .variable("LLAMA_ARG_DEVICE")
+            .filter(|value| value.trim() == "none")
+            .map(|value| ("LLAMA_ARG_DEVICE", value));
+        let Some((name, value)) = zero.or(none) else {
+            return vec![self.pass("neither LLAMA_ARG_N_GPU_LAYERS nor LLAMA_ARG_DEVICE does")];
+        };
+        vec![
+            self.warn(format!("{name} keeps models off the GPU"))
+                .seen(format!("{name}={value}"), "environment")
+                .remedy(remedy::unset(*context, name)),
+        ]
     }
 }

@@ -1,6 +1,6 @@
 //! Asks whether this holds: no other model server holds GPU memory.
 
-use super::{Check, Context, Finding, Group, Needs, Remedy};
+use super::{Check, Context, Finding, Group, Needs, remedy, vram_available};
 
 pub(super) struct NoOtherServer;
 
@@ -22,28 +22,27 @@ impl Check for NoOtherServer {
         Needs::Driver
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let servers = ["ollama", "lm studio", "lmstudio", "lms", "llama-server", "koboldcpp", "vllm", "tabby", "text-generation"];
+        let servers =
+            ["ollama", "lm studio", "lmstudio", "lms", "llama-server", "koboldcpp", "vllm", "tabby", "text-generation"];
         let found = context.visible_gpus().find_map(|gpu| {
             let processes = gpu.processes.value()?;
-            let process = processes.iter().find(|process| servers.iter().any(|name| process.name.to_lowercase().starts_with(name)))?;
+            let process = processes
+                .iter()
+                .find(|process| servers.iter().any(|name| process.name.to_lowercase().starts_with(name)))?;
             Some((gpu, process))
         });
         let Some((gpu, process)) = found else {
             let known = context.visible_gpus().any(|gpu| gpu.processes.value().is_some());
             return vec![if known { self.pass("none") } else { self.skip("the driver does not list processes") }];
         };
+        if vram_available::crowded(gpu) {
+            return vec![self.skip("moot: see `vram-available`")];
+        }
         let held = process.used.map_or_else(String::new, |used| format!(" and holds {used}"));
-        let name = process.name.to_lowercase();
-        let remedy = if name.starts_with("ollama") {
-            Remedy::command("Let it give the memory back", "ollama stop MODEL")
-        } else if context.on_windows() {
-            Remedy::command("End it, if you do not need it", format!("Stop-Process -Id {}", process.pid))
-        } else {
-            Remedy::command("End it, if you do not need it", format!("kill {}", process.pid))
-        };
-        vec![self
-            .warn(format!("{} runs on {}{held}", process.name, gpu.id))
-            .seen(process.name.clone(), format!("process {}", process.pid))
-            .remedy(remedy)]
+        vec![
+            self.warn(format!("{} runs on {}{held}", process.name, gpu.id))
+                .seen(process.name.clone(), format!("process {}", process.pid))
+                .remedy(remedy::end(*context, process)),
+        ]
     }
 }

@@ -25,10 +25,11 @@ impl Check for NoPeerCopies {
         match context.variable("GGML_CUDA_P2P") {
             None => vec![self.pass("GGML_CUDA_P2P is not set")],
             Some(_) if context.visible_gpus().count() < 2 => vec![self.pass("one GPU copies to nobody")],
-            Some(value) => vec![self
-                .warn("GGML_CUDA_P2P lets GPUs copy to each other, which some boards corrupt")
-                .seen(format!("GGML_CUDA_P2P={value}"), "environment")
-                .remedy(remedy::unset(*context, "GGML_CUDA_P2P"))],
+            Some(value) => vec![
+                self.warn("GGML_CUDA_P2P lets GPUs copy to each other, which some boards corrupt")
+                    .seen(format!("GGML_CUDA_P2P={value}"), "environment")
+                    .remedy(remedy::unset(*context, "GGML_CUDA_P2P")),
+            ],
         }
     }
 }

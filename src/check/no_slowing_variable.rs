@@ -24,12 +24,15 @@ impl Check for NoSlowingVariable {
         Needs::Driver
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let names = ["CUDA_LAUNCH_BLOCKING", "GGML_CUDA_DISABLE_GRAPHS", "GGML_CUDA_DISABLE_FUSION", "GGML_CUDA_NO_PINNED"];
-        let active = |name: &&str| context.variable(name).is_some_and(|value| *name != "CUDA_LAUNCH_BLOCKING" || value == "1");
+        let names =
+            ["CUDA_LAUNCH_BLOCKING", "GGML_CUDA_DISABLE_GRAPHS", "GGML_CUDA_DISABLE_FUSION", "GGML_CUDA_NO_PINNED"];
+        let active =
+            |name: &&str| context.variable(name).is_some_and(|value| *name != "CUDA_LAUNCH_BLOCKING" || value == "1");
         let Some(name) = names.into_iter().find(|name| active(name)) else { return vec![self.pass("none is set")] };
-        vec![self
-            .warn(format!("{name} is set: CUDA runs slower than it could"))
-            .seen(format!("{name}={}", context.variable(name).unwrap_or_default()), "environment")
-            .remedy(remedy::unset(*context, name))]
+        vec![
+            self.warn(format!("{name} is set: CUDA runs slower than it could"))
+                .seen(format!("{name}={}", context.variable(name).unwrap_or_default()), "environment")
+                .remedy(remedy::unset(*context, name)),
+        ]
     }
 }

@@ -1,10 +1,14 @@
 //! Asks whether this holds: no abandoned downloads take room.
 
-use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{PartialDownload};
-use crate::units::{Bytes};
+use super::{Check, Context, Finding, Group, Remedy, counted};
+use crate::host::facts::PartialDownload;
+use crate::units::Bytes;
 
 pub(super) struct NoStaleDownloads;
+
+/// Files beyond these are only counted.
+const MOST_SHOWN: usize = 4;
+const DAY_SECONDS: u64 = 86_400;
 
 impl Check for NoStaleDownloads {
     fn id(&self) -> &'static str {
@@ -22,17 +26,35 @@ impl Check for NoStaleDownloads {
         Group::Storage
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let stale: Vec<&PartialDownload> = context.facts.partial_downloads.iter().filter(|partial| partial.age_seconds > 86_400).collect();
-        let Some(first) = stale.first() else { return vec![self.pass("none")] };
+        let stale: Vec<&PartialDownload> =
+            context.facts.partial_downloads.iter().filter(|partial| partial.age_seconds > DAY_SECONDS).collect();
+        if stale.is_empty() {
+            return vec![self.pass("none")];
+        }
         let total = Bytes(stale.iter().map(|partial| partial.size.0).sum());
-        let finding = self
-            .warn(format!("{} abandoned downloads hold {total}", stale.len()))
-            .seen(format!("{}, {} days old", first.size, first.age_seconds / 86_400), first.path.display().to_string());
-        let (remove, quoted) = if context.on_windows() { ("Remove-Item", format!("'{}'", first.path.display())) } else { ("rm", format!("'{}'", first.path.display())) };
-        vec![if stale.iter().all(|partial| partial.ours) {
-            finding.remedy(Remedy::automatic("Remove them"))
-        } else {
-            finding.remedy(Remedy::command("Remove it, if no download of it is running", format!("{remove} {quoted}")))
-        }]
+        let mut finding = self.warn(format!("Abandoned downloads hold {total}"));
+        for partial in stale.iter().take(MOST_SHOWN) {
+            let age_days = partial.age_seconds / DAY_SECONDS;
+            let seen = format!("{}, {}", partial.size, counted(age_days, "day old", "days old"));
+            finding = finding.seen(seen, partial.path.display().to_string());
+        }
+        if stale.iter().any(|partial| partial.ours) {
+            finding = finding.remedy(Remedy::automatic("Set ours aside"));
+        }
+        let of_others: Vec<String> = stale
+            .iter()
+            .filter(|partial| !partial.ours)
+            .take(MOST_SHOWN)
+            .map(|partial| format!("'{}'", partial.path.display()))
+            .collect();
+        if !of_others.is_empty() {
+            let command = if context.on_windows() {
+                format!("Remove-Item {}", of_others.join(", "))
+            } else {
+                format!("rm {}", of_others.join(" "))
+            };
+            finding = finding.remedy(Remedy::command("Remove those of other programs, if none is running", command));
+        }
+        vec![finding]
     }
 }

@@ -24,10 +24,11 @@ impl Check for NoVirtualDevices {
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         match context.variable("GGML_CUDA_DEVICES") {
             None => vec![self.pass("GGML_CUDA_DEVICES is not set")],
-            Some(value) => vec![self
-                .warn("GGML_CUDA_DEVICES makes llama.cpp show virtual GPUs")
-                .seen(format!("GGML_CUDA_DEVICES={value}"), "environment")
-                .remedy(remedy::unset(*context, "GGML_CUDA_DEVICES"))],
+            Some(value) => vec![
+                self.warn("GGML_CUDA_DEVICES makes llama.cpp show virtual GPUs")
+                    .seen(format!("GGML_CUDA_DEVICES={value}"), "environment")
+                    .remedy(remedy::unset(*context, "GGML_CUDA_DEVICES")),
+            ],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: no card is slowed down by heat.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{Gpu};
+use crate::host::facts::Gpu;
 
 pub(super) struct NotThrottledByHeat;
 
@@ -24,15 +24,19 @@ impl Check for NotThrottledByHeat {
         Needs::Driver
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let known: Vec<(&Gpu, u64)> = context.visible_gpus().filter_map(|gpu| Some((gpu, *gpu.throttle_bits.value()?))).collect();
+        let known: Vec<(&Gpu, u64)> =
+            context.visible_gpus().filter_map(|gpu| Some((gpu, *gpu.throttle_bits.value()?))).collect();
         if known.is_empty() {
             return vec![self.skip("the driver does not say")];
         }
-        let Some((gpu, bits)) = known.iter().find(|(_, bits)| bits & 0x60 != 0) else { return vec![self.pass("none is")] };
+        let Some((gpu, bits)) = known.iter().find(|(_, bits)| bits & 0x60 != 0) else {
+            return vec![self.pass("none is")];
+        };
         let degrees = gpu.temperature_celsius.value().map_or_else(String::new, |degrees| format!(" at {degrees} °C"));
-        vec![self
-            .warn(format!("{} is slowed down by heat{degrees}", gpu.id))
-            .seen(format!("clock event bits {bits:#x}"), "NVML")
-            .remedy(Remedy::advice("Clean its fans, give the case air, or lower the power limit"))]
+        vec![
+            self.warn(format!("{} is slowed down by heat{degrees}", gpu.id))
+                .seen(format!("clock event bits {bits:#x}"), "NVML")
+                .remedy(Remedy::advice("Clean its fans, give the case air, or lower the power limit")),
+        ]
     }
 }

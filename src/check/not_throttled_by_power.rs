@@ -1,7 +1,7 @@
 //! Asks whether this holds: no card is slowed down by its power supply.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{Gpu};
+use crate::host::facts::Gpu;
 
 pub(super) struct NotThrottledByPower;
 
@@ -23,14 +23,18 @@ impl Check for NotThrottledByPower {
         Needs::Driver
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let known: Vec<(&Gpu, u64)> = context.visible_gpus().filter_map(|gpu| Some((gpu, *gpu.throttle_bits.value()?))).collect();
+        let known: Vec<(&Gpu, u64)> =
+            context.visible_gpus().filter_map(|gpu| Some((gpu, *gpu.throttle_bits.value()?))).collect();
         if known.is_empty() {
             return vec![self.skip("the driver does not say")];
         }
-        let Some((gpu, bits)) = known.iter().find(|(_, bits)| bits & 0x80 != 0) else { return vec![self.pass("none is")] };
-        vec![self
-            .warn(format!("{} is slowed down: the power supply tells it to", gpu.id))
-            .seen(format!("clock event bits {bits:#x}"), "NVML")
-            .remedy(Remedy::advice("Check the card's power plugs and whether the supply is strong enough"))]
+        let Some((gpu, bits)) = known.iter().find(|(_, bits)| bits & 0x80 != 0) else {
+            return vec![self.pass("none is")];
+        };
+        vec![
+            self.warn(format!("{} is slowed down: the power supply tells it to", gpu.id))
+                .seen(format!("clock event bits {bits:#x}"), "NVML")
+                .remedy(Remedy::advice("Check the card's power plugs and whether the supply is strong enough")),
+        ]
     }
 }

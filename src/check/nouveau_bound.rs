@@ -29,22 +29,30 @@ impl Check for NouveauBound {
         if context.container().is_some() || !context.on_real_linux() {
             return vec![self.skip("the driver is not this system's own")];
         }
-        let held = context.pci_gpus().iter().find(|card| matches!(card.driver.as_deref(), Some("nouveau" | "nova" | "nova_core")));
+        let held = context
+            .pci_gpus()
+            .iter()
+            .find(|card| matches!(card.driver.as_deref(), Some("nouveau" | "nova" | "nova_core")));
         let Some(card) = held else { return vec![self.pass("nouveau holds no card")] };
-        let image = match context.family() {
+        let update_image = match context.family() {
             Family::Fedora | Family::RedHat | Family::Suse => "sudo dracut --force",
             Family::Arch => "sudo mkinitcpio -P",
             _ => "sudo update-initramfs -u",
         };
-        vec![self
-            .fail("The open-source driver nouveau holds the card: it knows no CUDA")
-            .seen(format!("driver {}", card.driver.as_deref().unwrap_or_default()), format!("/sys/bus/pci/devices/{}/driver", card.address))
-            .remedy(Remedy::command(
-                "Keep nouveau from loading",
-                format!(
-                    "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf && {image}"
-                ),
-            ))
-            .remedies(remedy::install_driver(*context))]
+        vec![
+            self.fail("The open-source driver nouveau holds the card: it knows no CUDA")
+                .seen(
+                    format!("driver {}", card.driver.as_deref().unwrap_or_default()),
+                    format!("/sys/bus/pci/devices/{}/driver", card.address),
+                )
+                .remedy(Remedy::command(
+                    "Keep nouveau from loading",
+                    format!(
+                        "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' \
+                     | sudo tee /etc/modprobe.d/blacklist-nouveau.conf && {update_image}"
+                    ),
+                ))
+                .remedies(remedy::install_driver(*context)),
+        ]
     }
 }

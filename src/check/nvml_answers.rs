@@ -1,7 +1,7 @@
 //! Asks whether this holds: the driver answers.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy, remedy};
-use crate::host::facts::{Fact};
+use crate::host::facts::Fact;
 use crate::host::nvml_code::meaning;
 
 pub(super) struct NvmlAnswers;
@@ -38,20 +38,27 @@ impl Check for NvmlAnswers {
         match (&driver.nvml, driver.nvml_code) {
             (Fact::Known { value, .. }, _) => vec![self.pass(value.display().to_string())],
             (Fact::Unknown { .. }, Some(code)) => {
-                let finding = self.fail(format!("The driver does not answer: {}", meaning(code))).seen(format!("NVML {code}"), "NVML");
+                let finding = self
+                    .fail(format!("The driver does not answer: {}", meaning(code)))
+                    .seen(format!("NVML {code}"), "NVML");
                 let finding = if code == 9 && context.on_windows() {
                     finding.remedies(remedy::install_driver(*context))
                 } else if code == 9 && context.on_real_linux() && context.container().is_none() {
                     finding.remedy(Remedy::command("Load the module", "sudo modprobe nvidia"))
                 } else if context.container().is_some() {
-                    finding.remedy(Remedy::advice("Restart the container; if that does not help, look at the host's driver"))
+                    finding.remedy(Remedy::advice(
+                        "Restart the container; if that does not help, look at the host's driver",
+                    ))
                 } else {
                     finding.remedy(remedy::reboot())
                 };
                 vec![finding]
             }
-            (Fact::Unknown { unknown }, None) if context.facts.gpus.is_empty() && context.facts.user_driver.libcuda.value().is_none() => {
-                let finding = self.fail("The driver's library NVML cannot be loaded").seen(unknown.clone(), "the loader");
+            (Fact::Unknown { unknown }, None)
+                if context.facts.gpus.is_empty() && context.facts.user_driver.libcuda.value().is_none() =>
+            {
+                let finding =
+                    self.fail("The driver's library NVML cannot be loaded").seen(unknown.clone(), "the loader");
                 vec![finding.remedies(remedy::install_driver(*context))]
             }
             (Fact::Unknown { unknown }, None) => vec![self.skip(format!("NVML was not asked: {unknown}"))],

@@ -25,9 +25,10 @@ impl Check for OnMainsPower {
         match context.facts.host.on_battery.value() {
             None => vec![self.skip("the machine has no battery, or does not say")],
             Some(false) => vec![self.pass("on mains power")],
-            Some(true) => vec![self
-                .warn("The machine runs on battery: its firmware slows the card down")
-                .remedy(Remedy::advice("Plug it in before you measure"))],
+            Some(true) => vec![
+                self.warn("The machine runs on battery: its firmware slows the card down")
+                    .remedy(Remedy::advice("Plug it in before you measure")),
+            ],
         }
     }
 }

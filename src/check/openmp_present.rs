@@ -1,7 +1,7 @@
 //! Asks whether this holds: the processor's backend finds OpenMP.
 
-use super::{Check, Context, Finding, Group, Remedy, remedy};
 use super::over_builds::{over_builds, shown};
+use super::{Check, Context, Finding, Group, Remedy, remedy};
 
 pub(super) struct OpenmpPresent;
 
@@ -29,14 +29,22 @@ impl Check for OpenmpPresent {
                 Some((backend, library))
             });
             lacks.map_or_else(Vec::new, |(backend, library)| {
-                vec![self
-                    .fail(format!("{} lacks the OpenMP library {library}: its processor backend does not load", Context::name_of(build)))
+                vec![
+                    self.fail(format!(
+                        "{} lacks the OpenMP library {library}: its processor backend does not load",
+                        Context::name_of(build)
+                    ))
                     .seen(format!("wanted by {}", shown(backend.file.as_deref())), "")
                     .remedy(if context.on_windows() {
                         Remedy::command("Install the build anew: it brings the library", "llama-doctor install")
                     } else {
-                        remedy::package(*context, "Install it", ["libgomp1", "libgomp", "gcc-libs", "libgomp1", "libgomp"])
-                    })]
+                        remedy::package(
+                            *context,
+                            "Install it",
+                            ["libgomp1", "libgomp", "gcc-libs", "libgomp1", "libgomp"],
+                        )
+                    }),
+                ]
             })
         })
     }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: the build's other libraries are found.
 
+use super::over_builds::{is_runtime, over_builds, shown};
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use super::over_builds::{over_builds, shown, is_runtime};
 
 pub(super) struct OtherLibrariesPresent;
 
@@ -31,7 +31,10 @@ impl Check for OtherLibrariesPresent {
             let Some(backend) = build.backend("CUDA") else { return Vec::new() };
             let known = |name: &str| {
                 let name = name.to_ascii_lowercase();
-                is_runtime(&name) || ["libgomp", "libomp", "vcomp", "libnccl", "libcuda.so", "nvcuda"].iter().any(|start| name.starts_with(start))
+                is_runtime(&name)
+                    || ["libgomp", "libomp", "vcomp", "libnccl", "libcuda.so", "nvcuda"]
+                        .iter()
+                        .any(|start| name.starts_with(start))
             };
             let missing: Vec<&str> = backend.missing.iter().map(String::as_str).filter(|name| !known(name)).collect();
             let Some(first) = missing.first() else { return Vec::new() };

@@ -24,7 +24,8 @@ impl Check for PcieLanesFull {
         Needs::Driver
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let known: Vec<(&Gpu, PcieLink)> = context.visible_gpus().filter_map(|gpu| Some((gpu, *gpu.pcie.value()?))).collect();
+        let known: Vec<(&Gpu, PcieLink)> =
+            context.visible_gpus().filter_map(|gpu| Some((gpu, *gpu.pcie.value()?))).collect();
         if known.is_empty() {
             return vec![self.skip("the driver does not say")];
         }
@@ -33,9 +34,10 @@ impl Check for PcieLanesFull {
             let lanes: Vec<String> = known.iter().map(|(_, link)| format!("x{}", link.width)).collect();
             return vec![self.pass(lanes.join(", "))];
         };
-        vec![self
-            .warn(format!("{} has {} of its {} PCIe lanes", gpu.id, link.width, link.max_width))
-            .seen(format!("width {} of {}", link.width, link.max_width), "NVML")
-            .remedy(Remedy::advice("Move it to a wider slot, or check the riser and the board's lane settings"))]
+        vec![
+            self.warn(format!("{} has {} of its {} PCIe lanes", gpu.id, link.width, link.max_width))
+                .seen(format!("width {} of {}", link.width, link.max_width), "NVML")
+                .remedy(Remedy::advice("Move it to a wider slot, or check the riser and the board's lane settings")),
+        ]
     }
 }

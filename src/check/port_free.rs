@@ -1,7 +1,7 @@
 //! Asks whether this holds: llama-server's port 8080 is free.
 
 use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{Fact};
+use crate::host::facts::Fact;
 
 pub(super) struct PortFree;
 
@@ -25,11 +25,16 @@ impl Check for PortFree {
             Fact::Unknown { unknown } => vec![self.skip(unknown.clone())],
             Fact::Known { value: true, .. } => vec![self.pass("free")],
             Fact::Known { value: false, .. } => {
-                let who = if context.on_windows() { "Get-NetTCPConnection -LocalPort 8080" } else { "ss -ltnp 'sport = :8080'" };
-                vec![self
-                    .warn("Port 8080 is taken: llama-server needs another one")
-                    .remedy(Remedy::command("See who has it", who))
-                    .remedy(Remedy::command("Or choose another", "llama-server --port 8081 …"))]
+                let who = if context.on_windows() {
+                    "Get-NetTCPConnection -LocalPort 8080"
+                } else {
+                    "ss -ltnp 'sport = :8080'"
+                };
+                vec![
+                    self.warn("Port 8080 is taken: llama-server needs another one")
+                        .remedy(Remedy::command("See who has it", who))
+                        .remedy(Remedy::command("Or choose another", "llama-server --port 8081 …")),
+                ]
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: the card's power limit is near its maker's.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{Gpu};
+use crate::host::facts::Gpu;
 
 pub(super) struct PowerLimitUsual;
 
@@ -24,14 +24,18 @@ impl Check for PowerLimitUsual {
         Needs::Driver
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let known: Vec<(&Gpu, u32, u32)> = context.visible_gpus().filter_map(|gpu| Some((gpu, *gpu.power_limit_watts.value()?, *gpu.power_limit_default_watts.value()?))).collect();
+        let known: Vec<(&Gpu, u32, u32)> = context
+            .visible_gpus()
+            .filter_map(|gpu| Some((gpu, *gpu.power_limit_watts.value()?, *gpu.power_limit_default_watts.value()?)))
+            .collect();
         if known.is_empty() {
             return vec![self.skip("the driver does not say")];
         }
         let low = known.iter().find(|(_, now, usual)| *usual > 0 && *now < usual * 6 / 10);
         let Some((gpu, now, usual)) = low else { return vec![self.pass("as made")] };
-        vec![self
-            .warn(format!("{} may draw {now} W of its usual {usual} W", gpu.id))
-            .remedy(Remedy::command("Set it back", format!("sudo nvidia-smi -i {} -pl {usual}", gpu.id.trim_start_matches("CUDA"))))]
+        vec![self.warn(format!("{} may draw {now} W of its usual {usual} W", gpu.id)).remedy(Remedy::command(
+            "Set it back",
+            format!("sudo nvidia-smi -i {} -pl {usual}", gpu.id.trim_start_matches("CUDA")),
+        ))]
     }
 }

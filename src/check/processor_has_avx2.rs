@@ -23,13 +23,16 @@ impl Check for ProcessorHasAvx2 {
         if context.facts.host.architecture != "x86_64" {
             return vec![self.skip("not an x86-64 processor")];
         }
-        let Some(features) = context.facts.host.cpu_features.value() else { return vec![self.skip("the processor's features are not known")] };
+        let Some(features) = context.facts.host.cpu_features.value() else {
+            return vec![self.skip("the processor's features are not known")];
+        };
         if features.iter().any(|feature| feature == "avx2") {
             return vec![self.pass("AVX2")];
         }
-        vec![self
-            .warn("The processor has no AVX2: wheels and builds made for it end with `Illegal instruction`")
-            .seen(features.join(" "), "processor flags")
-            .remedy(Remedy::command("Official builds choose code that fits", "llama-doctor install"))]
+        vec![
+            self.warn("The processor has no AVX2: wheels and builds made for it end with `Illegal instruction`")
+                .seen(features.join(" "), "processor flags")
+                .remedy(Remedy::command("Official builds choose code that fits", "llama-doctor install")),
+        ]
     }
 }

@@ -21,7 +21,12 @@ impl Check for ProcessorSupported {
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         match context.facts.host.architecture.as_str() {
             "x86_64" | "aarch64" => vec![self.pass(context.facts.host.architecture.clone())],
-            other => vec![self.fail(format!("There are no official builds for {other}")).remedy(Remedy::command("Build it here", "cmake -B build -DGGML_CUDA=ON && cmake --build build -j"))],
+            other => {
+                vec![self.fail(format!("There are no official builds for {other}")).remedy(Remedy::command(
+                    "Build it here",
+                    "cmake -B build -DGGML_CUDA=ON && cmake --build build -j",
+                ))]
+            }
         }
     }
 }

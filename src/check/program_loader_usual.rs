@@ -1,6 +1,6 @@
 //! Asks whether this holds: programs of other distributions start here.
 
-use super::{Check, Context, Finding, Group, Remedy, Family};
+use super::{Check, Context, Family, Finding, Group, Remedy};
 
 pub(super) struct ProgramLoaderUsual;
 
@@ -22,11 +22,20 @@ impl Check for ProgramLoaderUsual {
         if context.on_windows() {
             return vec![self.skip("a matter of Linux")];
         }
+        if context.variable("NIX_LD").is_some_and(|loader| !loader.is_empty()) {
+            return vec![self.pass("nix-ld starts them")];
+        }
         if context.family() == Family::Nixos {
-            return vec![self
-                .warn("NixOS does not start programs that were built elsewhere")
-                .remedy(Remedy::command("Use its own build", "nix-shell -p 'llama-cpp.override { cudaSupport = true; }'"))
-                .remedy(Remedy::advice("Or set `programs.nix-ld.enable = true` and `LD_LIBRARY_PATH=/run/opengl-driver/lib`"))];
+            return vec![
+                self.warn("NixOS does not start programs that were built elsewhere")
+                    .remedy(Remedy::command(
+                        "Use its own build",
+                        "nix-shell -p 'llama-cpp.override { cudaSupport = true; }'",
+                    ))
+                    .remedy(Remedy::advice(
+                        "Or set `programs.nix-ld.enable = true` and `LD_LIBRARY_PATH=/run/opengl-driver/lib`",
+                    )),
+            ];
         }
         vec![self.pass("an ordinary distribution")]
     }

@@ -20,10 +20,15 @@ impl Check for RamAvailable {
         Group::Memory
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(available) = context.facts.host.memory_available.value() else { return vec![self.skip("the available memory is not known")] };
+        let Some(available) = context.facts.host.memory_available.value() else {
+            return vec![self.skip("the available memory is not known")];
+        };
         if available.gib() >= 2.0 {
             return vec![self.pass(format!("{available} available"))];
         }
-        vec![self.warn(format!("Only {available} of RAM is available")).remedy(Remedy::advice("End programs that you do not need"))]
+        vec![
+            self.warn(format!("Only {available} of RAM is available"))
+                .remedy(Remedy::advice("End programs that you do not need")),
+        ]
     }
 }

@@ -84,13 +84,16 @@ impl Causes {
             Needs::Card => self.card,
             Needs::Driver => self.card.or(self.driver),
         };
-        let chained = (check.needs() == Needs::Nothing && check.breaks_driver()).then_some(self.driver).flatten();
+        // Where WSL itself shows no card, whether there is one cannot be asked.
+        let waits = check.breaks_driver() || check.id() == super::NO_GPU;
+        let chained = (check.needs() == Needs::Nothing && waits).then_some(self.driver).flatten();
         needed.or(chained).or_else(|| (check.group() == Group::Builds).then_some(self.build).flatten())
     }
 
     fn learn(&mut self, check: &dyn Check, answers: &[Finding]) {
-        if check.id() == super::NO_GPU && answers.iter().any(|answer| answer.status >= Status::Warn) {
-            self.card = Some(check.id());
+        if check.id() == super::NO_GPU {
+            let absent = answers.iter().any(|answer| answer.status >= Status::Warn).then_some(check.id());
+            self.card = self.driver.or(absent);
         }
         if !answers.iter().any(|answer| answer.status == Status::Fail) {
             return;

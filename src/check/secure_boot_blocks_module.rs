@@ -42,10 +42,14 @@ impl Check for SecureBootBlocksModule {
             Family::Fedora | Family::RedHat => "/etc/pki/akmods/certs/public_key.der",
             _ => "/var/lib/dkms/mok.pub",
         };
-        vec![self
-            .fail("Secure Boot keeps the driver's module out: its key is not enrolled")
-            .seen("Secure Boot is on, the module is on the disk, and it is not loaded", "/sys/firmware/efi/efivars")
-            .remedy(Remedy::command("Enrol the key; the next start asks for the password you choose", format!("sudo mokutil --import {key}")))
-            .remedy(remedy::reboot())]
+        vec![
+            self.fail("Secure Boot keeps the driver's module out: its key is not enrolled")
+                .seen("Secure Boot is on, the module is on the disk, and it is not loaded", "/sys/firmware/efi/efivars")
+                .remedy(Remedy::command(
+                    "Enrol the key; the next start asks for the password you choose",
+                    format!("sudo mokutil --import {key}"),
+                ))
+                .remedy(remedy::reboot()),
+        ]
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: Smart App Control lets llama.cpp run.
 
 use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::windows_facts::{SmartAppControl};
+use crate::host::windows_facts::SmartAppControl;
 
 pub(super) struct SmartAppControlOff;
 
@@ -26,10 +26,11 @@ impl Check for SmartAppControlOff {
             None => vec![self.skip("Windows does not say")],
             Some(SmartAppControl::Off) => vec![self.pass("off")],
             Some(SmartAppControl::Evaluation) => vec![self.pass("it watches, and blocks nothing")],
-            Some(SmartAppControl::Enforced) => vec![self
-                .warn("Smart App Control is on: Windows may block llama.cpp's unsigned libraries")
-                .seen("VerifiedAndReputablePolicyState is 1", "registry")
-                .remedy(Remedy::command("Its switch", "start windowsdefender://smartapp"))],
+            Some(SmartAppControl::Enforced) => vec![
+                self.warn("Smart App Control is on: Windows may block llama.cpp's unsigned libraries")
+                    .seen("VerifiedAndReputablePolicyState is 1", "registry")
+                    .remedy(Remedy::command("Its switch", "start windowsdefender://smartapp")),
+            ],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: programs in our folder may run.
 
-use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{DiskPurpose};
+use super::{Check, Context, Finding, Group, remedy};
+use crate::host::facts::DiskPurpose;
 
 pub(super) struct StoreExecutable;
 
@@ -20,13 +20,16 @@ impl Check for StoreExecutable {
         Group::Storage
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(disk) = context.facts.disks.iter().find(|disk| disk.purpose == DiskPurpose::Store) else { return vec![self.skip("not looked at")] };
+        let Some(disk) = context.facts.disks.iter().find(|disk| disk.purpose == DiskPurpose::Store) else {
+            return vec![self.skip("not looked at")];
+        };
         match disk.noexec.value() {
             None => vec![self.skip("the mount's options are not known")],
             Some(false) => vec![self.pass("programs may run there")],
-            Some(true) => vec![self
-                .warn(format!("Programs under `{}` may not run: it is mounted with noexec", disk.path.display()))
-                .remedy(Remedy::command("Choose another folder", "export LLAMA_DOCTOR_HOME=/opt/llama-doctor"))],
+            Some(true) => vec![
+                self.warn(format!("Programs under `{}` may not run: it is mounted with noexec", disk.path.display()))
+                    .remedy(remedy::set(*context, "Choose another folder", "LLAMA_DOCTOR_HOME", "/opt/llama-doctor")),
+            ],
         }
     }
 }

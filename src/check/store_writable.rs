@@ -1,7 +1,7 @@
 //! Asks whether this holds: builds and downloads have a folder that can be written.
 
 use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{DiskPurpose};
+use crate::host::facts::DiskPurpose;
 
 pub(super) struct StoreWritable;
 
@@ -20,14 +20,17 @@ impl Check for StoreWritable {
         Group::Storage
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let Some(disk) = context.facts.disks.iter().find(|disk| disk.purpose == DiskPurpose::Store) else { return vec![self.skip("not looked at")] };
+        let Some(disk) = context.facts.disks.iter().find(|disk| disk.purpose == DiskPurpose::Store) else {
+            return vec![self.skip("not looked at")];
+        };
         match disk.writable.value() {
             None => vec![self.skip("not known")],
             Some(true) => vec![self.pass(disk.path.display().to_string())],
-            Some(false) => vec![self
-                .warn(format!("`{}` cannot be written", disk.path.display()))
-                .remedy(Remedy::command("Make it yours", format!("sudo chown -R $USER {}", disk.path.display())))
-                .remedy(Remedy::advice("Or choose another folder with `--home DIR`"))],
+            Some(false) => vec![
+                self.warn(format!("`{}` cannot be written", disk.path.display()))
+                    .remedy(Remedy::command("Make it yours", format!("sudo chown -R $USER {}", disk.path.display())))
+                    .remedy(Remedy::advice("Or choose another folder with `--home DIR`")),
+            ],
         }
     }
 }

@@ -4,6 +4,9 @@ use super::{Check, Context, Finding, Group, Needs, Remedy};
 
 pub(super) struct SysmemFallback;
 
+/// Where a person finds the setting. No program can read it.
+const SETTING: &str = "NVIDIA Control Panel › Manage 3D settings › CUDA - Sysmem Fallback Policy";
+
 impl Check for SysmemFallback {
     fn id(&self) -> &'static str {
         "sysmem-fallback"
@@ -28,11 +31,12 @@ impl Check for SysmemFallback {
         }
         let tight = context.visible_gpus().find(|gpu| gpu.total.0 > 0 && gpu.free.0 < gpu.total.0 / 20);
         match tight {
-            Some(gpu) => vec![self
-                .warn(format!("{} is nearly full: Windows will move GPU memory to RAM, slowly and unseen", gpu.id))
-                .seen(format!("{} of {} free", gpu.free, gpu.total), "NVML")
-                .remedy(Remedy::advice("NVIDIA Control Panel › Manage 3D settings › CUDA - Sysmem Fallback Policy › Prefer No Sysmem Fallback"))],
-            None => vec![self.skip("programs cannot read it: NVIDIA Control Panel › Manage 3D settings › CUDA - Sysmem Fallback Policy")],
+            Some(gpu) => vec![
+                self.warn(format!("{} is nearly full: Windows will move GPU memory to RAM, slowly and unseen", gpu.id))
+                    .seen(format!("{} of {} free", gpu.free, gpu.total), "NVML")
+                    .remedy(Remedy::advice(format!("{SETTING} › Prefer No Sysmem Fallback"))),
+            ],
+            None => vec![self.skip(format!("programs cannot read it: {SETTING}"))],
         }
     }
 }

@@ -25,10 +25,11 @@ impl Check for UnifiedMemoryOff {
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         match context.variable("GGML_CUDA_ENABLE_UNIFIED_MEMORY") {
             None => vec![self.pass("GGML_CUDA_ENABLE_UNIFIED_MEMORY is not set")],
-            Some(value) => vec![self
-                .warn("GGML_CUDA_ENABLE_UNIFIED_MEMORY lets GPU memory spill into RAM, slowly and unseen")
-                .seen(format!("GGML_CUDA_ENABLE_UNIFIED_MEMORY={value}"), "environment")
-                .remedy(remedy::unset(*context, "GGML_CUDA_ENABLE_UNIFIED_MEMORY"))],
+            Some(value) => vec![
+                self.warn("GGML_CUDA_ENABLE_UNIFIED_MEMORY lets GPU memory spill into RAM, slowly and unseen")
+                    .seen(format!("GGML_CUDA_ENABLE_UNIFIED_MEMORY={value}"), "environment")
+                    .remedy(remedy::unset(*context, "GGML_CUDA_ENABLE_UNIFIED_MEMORY")),
+            ],
         }
     }
 }

@@ -29,7 +29,8 @@ impl Check for UvmLoaded {
         if !context.on_real_linux() || kernel.module_loaded.value() != Some(&true) {
             return vec![self.skip("the module is not this system's own")];
         }
-        let node = kernel.device_nodes.value().is_some_and(|nodes| nodes.iter().any(|node| node.path.ends_with("nvidia-uvm")));
+        let node =
+            kernel.device_nodes.value().is_some_and(|nodes| nodes.iter().any(|node| node.path.ends_with("nvidia-uvm")));
         if node && (kernel.uvm_loaded.value() != Some(&false) || context.container().is_some()) {
             return vec![self.pass("/dev/nvidia-uvm is there")];
         }
@@ -38,12 +39,16 @@ impl Check for UvmLoaded {
             return vec![self.pass("CUDA starts: the module comes on demand")];
         }
         if context.container().is_some() {
-            return vec![self
-                .fail("The container lacks `/dev/nvidia-uvm`, without which CUDA does not start")
-                .remedy(Remedy::command("Load the module on the host, then start the container again", "sudo nvidia-modprobe -u -c=0"))];
+            return vec![self.fail("The container lacks `/dev/nvidia-uvm`, without which CUDA does not start").remedy(
+                Remedy::command(
+                    "Load the module on the host, then start the container again",
+                    "sudo nvidia-modprobe -u -c=0",
+                ),
+            )];
         }
-        vec![self
-            .fail("The module `nvidia_uvm` is not loaded: nvidia-smi works without it, CUDA does not")
-            .remedy(Remedy::command("Load it", "sudo modprobe nvidia_uvm && sudo nvidia-modprobe -u -c=0"))]
+        vec![
+            self.fail("The module `nvidia_uvm` is not loaded: nvidia-smi works without it, CUDA does not")
+                .remedy(Remedy::command("Load it", "sudo modprobe nvidia_uvm && sudo nvidia-modprobe -u -c=0")),
+        ]
     }
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: the Visual C++ runtime is installed and current.
 
 use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{Fact};
+use crate::host::facts::Fact;
 
 pub(super) struct VcRuntimeCurrent;
 
@@ -26,17 +26,20 @@ impl Check for VcRuntimeCurrent {
             Fact::Known { value, .. } => value,
             Fact::Unknown { unknown } if unknown == "not looked at" => return vec![self.skip("not looked at")],
             Fact::Unknown { unknown } => {
-                return vec![self
-                    .fail("The Visual C++ runtime is not installed: llama.cpp ends without a word")
-                    .seen(unknown.clone(), "registry")
-                    .remedy(Remedy::command("Install it", "winget install Microsoft.VCRedist.2015+.x64"))];
+                return vec![
+                    self.fail("The Visual C++ runtime is not installed: llama.cpp ends without a word")
+                        .seen(unknown.clone(), "registry")
+                        .remedy(Remedy::command("Install it", "winget install Microsoft.VCRedist.2015+.x64")),
+                ];
             }
         };
-        let numbers: Vec<u32> = version.trim_start_matches('v').split('.').map_while(|part| part.parse().ok()).collect();
+        let numbers: Vec<u32> =
+            version.trim_start_matches('v').split('.').map_while(|part| part.parse().ok()).collect();
         if numbers.len() >= 2 && (numbers[0], numbers[1]) < (14, 40) {
-            return vec![self
-                .fail(format!("The Visual C++ runtime {version} is too old: llama.cpp crashes in MSVCP140.dll"))
-                .remedy(Remedy::command("Update it", "winget upgrade Microsoft.VCRedist.2015+.x64"))];
+            return vec![
+                self.fail(format!("The Visual C++ runtime {version} is too old: llama.cpp crashes in MSVCP140.dll"))
+                    .remedy(Remedy::command("Update it", "winget upgrade Microsoft.VCRedist.2015+.x64")),
+            ];
         }
         vec![self.pass(version.clone())]
     }

@@ -58,13 +58,14 @@ fn degrades(finding: &Finding) -> bool {
 
 fn ready(context: Context<'_>) -> String {
     let names: Vec<&str> = context.visible_gpus().map(|gpu| gpu.name.as_str()).collect();
-    let gpus = match names[..] {
-        [] => "this machine".to_owned(),
-        [name] => name.to_owned(),
-        [name, ..] => format!("{name} and {} more", names.len() - 1),
+    let (gpus, are) = match names[..] {
+        [] => ("this machine".to_owned(), "is"),
+        [name] => (name.to_owned(), "is"),
+        [name, ..] if names.iter().all(|other| *other == name) => (format!("{} of {name}", names.len()), "are"),
+        [name, ..] => (format!("{name} and {} more", names.len() - 1), "are"),
     };
     match context.build_to_run() {
         Some(build) => format!("{} can use {gpus}", Context::name_of(build)),
-        None => format!("{gpus} is ready for llama.cpp; no build was found yet"),
+        None => format!("{gpus} {are} ready for llama.cpp; no build was found yet"),
     }
 }

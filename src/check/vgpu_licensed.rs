@@ -1,7 +1,7 @@
 //! Asks whether this holds: the card is not a slice of a shared one.
 
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{Gpu};
+use crate::host::facts::Gpu;
 
 pub(super) struct VgpuLicensed;
 
@@ -30,9 +30,10 @@ impl Check for VgpuLicensed {
         }
         match known.iter().find(|gpu| gpu.virtualization.value().is_some_and(|mode| mode == "vgpu")) {
             None => vec![self.pass("a whole card")],
-            Some(gpu) => vec![self
-                .warn(format!("{} is a virtual GPU: without a licence the driver slows it down", gpu.id))
-                .remedy(Remedy::command("See its licence", "nvidia-smi -q | grep -i -A2 license"))],
+            Some(gpu) => vec![
+                self.warn(format!("{} is a virtual GPU: without a licence the driver slows it down", gpu.id))
+                    .remedy(Remedy::command("See its licence", "nvidia-smi -q | grep -i -A2 license")),
+            ],
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Asks whether this holds: the GPU has memory left for a model.
 
-use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::host::facts::{GpuProcess};
-use crate::units::{Bytes};
+use super::{Check, Context, Finding, Group, Needs, Remedy, remedy};
+use crate::host::facts::{Gpu, GpuProcess};
+use crate::units::Bytes;
 
 pub(super) struct VramAvailable;
 
@@ -26,13 +26,8 @@ impl Check for VramAvailable {
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for gpu in context.visible_gpus().filter(|gpu| gpu.total.0 > 0) {
-            let used = Bytes(gpu.total.0.saturating_sub(gpu.free.0));
-            // A card smaller than 4 GiB with a desktop on it has always little left.
-            let full = gpu.free.gib() < 2.0 && used.0 > gpu.total.0 / 3;
-            if !full && used.0 <= gpu.total.0 / 2 {
-                continue;
-            }
+        for gpu in context.visible_gpus().filter(|gpu| crowded(gpu)) {
+            let used = used(gpu);
             let summary = format!("{used} of {}'s {} are in use", gpu.id, gpu.total);
             let nothing_left = gpu.free.0 < gpu.total.0 / 20;
             let mut finding = if nothing_left { self.fail(summary) } else { self.warn(summary) };
@@ -42,17 +37,28 @@ impl Check for VramAvailable {
                 let held = process.used.map_or_else(|| "an unknown amount".to_owned(), |used| used.to_string());
                 finding = finding.seen(format!("{} holds {held}", process.name), format!("process {}", process.pid));
             }
-            let mut remedies = vec![Remedy::advice("End what you do not need, then plan again")];
-            if let Some(process) = holders.first().filter(|process| !process.graphics) {
-                let command = if context.on_windows() { format!("Stop-Process -Id {}", process.pid) } else { format!("kill {}", process.pid) };
-                remedies = vec![Remedy::command(format!("End {}, if you do not need it", process.name), command)];
-            }
-            findings.push(finding.remedies(remedies));
+            let remedy = match holders.first().filter(|process| !process.graphics) {
+                Some(process) => remedy::end(*context, process),
+                None => Remedy::advice("End what you do not need, then plan again"),
+            };
+            findings.push(finding.remedy(remedy));
         }
         if findings.is_empty() {
-            let free: Vec<String> = context.visible_gpus().map(|gpu| format!("{} of {} free", gpu.free, gpu.total)).collect();
+            let free: Vec<String> =
+                context.visible_gpus().map(|gpu| format!("{} of {} free", gpu.free, gpu.total)).collect();
             findings.push(self.pass(free.join(", ")));
         }
         findings
     }
+}
+
+fn used(gpu: &Gpu) -> Bytes {
+    Bytes(gpu.total.0.saturating_sub(gpu.free.0))
+}
+
+/// Whether a plan for the card suffers from what it holds already.
+pub(super) fn crowded(gpu: &Gpu) -> bool {
+    // A card smaller than 4 GiB with a desktop on it has always little left.
+    let full = gpu.free.gib() < 2.0 && used(gpu).0 > gpu.total.0 / 3;
+    gpu.total.0 > 0 && (full || used(gpu).0 > gpu.total.0 / 2)
 }

@@ -1,7 +1,7 @@
 //! Asks whether this holds: the Python wheel has CUDA in it.
 
+use super::over_builds::over_builds;
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use super::over_builds::{over_builds};
 use crate::build::{BackendState, BuildKind};
 
 pub(super) struct WheelHasCuda;
@@ -34,16 +34,17 @@ impl Check for WheelHasCuda {
             if build.kind != BuildKind::PythonWheel || !lacks {
                 return Vec::new();
             }
-            let from_source = if context.on_windows() {
-                "$env:CMAKE_ARGS='-DGGML_CUDA=on'; pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
-            } else {
-                "CMAKE_ARGS='-DGGML_CUDA=on' pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
-            };
-            vec![self
-                .fail("The Python wheel of llama.cpp was built without CUDA")
-                .seen("no CUDA backend", build.path.display().to_string())
-                .remedy(Remedy::command("Compile it with CUDA, past pip's cache", from_source))
-                .remedy(Remedy::command("Or use an official build", "llama-doctor install"))]
+            let setting =
+                if context.on_windows() { "$env:CMAKE_ARGS='-DGGML_CUDA=on';" } else { "CMAKE_ARGS='-DGGML_CUDA=on'" };
+            let from_source = format!(
+                "{setting} pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+            );
+            vec![
+                self.fail("The Python wheel of llama.cpp was built without CUDA")
+                    .seen("no CUDA backend", build.path.display().to_string())
+                    .remedy(Remedy::command("Compile it with CUDA, past pip's cache", from_source))
+                    .remedy(Remedy::command("Or use an official build", "llama-doctor install")),
+            ]
         })
     }
 }

@@ -32,10 +32,15 @@ impl Check for WslGpuPassed {
         if !wsl.dxg && !context.card_seen() {
             return vec![self.skip("WSL shows no GPU, and there may be none")];
         }
-        let what = if wsl.dxg { "Windows' driver libraries are not in `/usr/lib/wsl/lib`" } else { "`/dev/dxg` does not exist" };
-        vec![self
-            .fail(format!("WSL does not pass the GPU on: {what}"))
-            .remedy(Remedy::command("Update WSL, in PowerShell", "wsl --update; wsl --shutdown"))
-            .remedy(Remedy::advice("Install NVIDIA's driver in Windows, from https://www.nvidia.com/drivers"))]
+        let what = if wsl.dxg {
+            "Windows' driver libraries are not in `/usr/lib/wsl/lib`"
+        } else {
+            "`/dev/dxg` does not exist"
+        };
+        vec![
+            self.fail(format!("WSL does not pass the GPU on: {what}"))
+                .remedy(Remedy::command("Update WSL, in PowerShell", "wsl --update; wsl --shutdown"))
+                .remedy(Remedy::advice("Install NVIDIA's driver in Windows, from https://www.nvidia.com/drivers")),
+        ]
     }
 }

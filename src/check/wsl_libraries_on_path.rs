@@ -1,7 +1,7 @@
 //! Asks whether this holds: programs in WSL find Windows' driver.
 
 use super::{Check, Context, Finding, Group, Remedy};
-use crate::host::facts::{Fact};
+use crate::host::facts::Fact;
 
 pub(super) struct WslLibrariesOnPath;
 
@@ -29,13 +29,17 @@ impl Check for WslLibrariesOnPath {
         };
         match &context.facts.user_driver.libcuda {
             Fact::Known { .. } => vec![self.pass("the loader finds libcuda.so.1")],
-            Fact::Unknown { .. } => vec![self
-                .fail("The loader does not look into `/usr/lib/wsl/lib`, where Windows' driver is")
-                .seen("libcuda.so.1 exists, and the loader does not find it", format!("/usr/lib/wsl/lib, WSL {}", wsl.version))
-                .remedy(Remedy::command(
-                    "Tell the loader",
-                    "echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig",
-                ))],
+            Fact::Unknown { .. } => vec![
+                self.fail("The loader does not look into `/usr/lib/wsl/lib`, where Windows' driver is")
+                    .seen(
+                        "libcuda.so.1 exists, and the loader does not find it",
+                        format!("/usr/lib/wsl/lib, WSL {}", wsl.version),
+                    )
+                    .remedy(Remedy::command(
+                        "Tell the loader",
+                        "echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig",
+                    )),
+            ],
         }
     }
 }

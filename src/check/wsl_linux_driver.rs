@@ -1,6 +1,6 @@
 //! Asks whether this holds: no Linux driver is installed inside WSL.
 
-use super::{Check, Context, Finding, Group, Remedy, Family};
+use super::{Check, Context, Family, Finding, Group, Remedy};
 
 pub(super) struct WslLinuxDriver;
 
@@ -34,10 +34,11 @@ impl Check for WslLinuxDriver {
             Family::Arch => "sudo pacman -R nvidia-utils",
             _ => "sudo apt purge 'libnvidia-*' 'nvidia-driver-*' cuda-drivers",
         };
-        vec![self
-            .fail("A Linux driver is installed inside WSL and hides Windows' one")
-            .seen("a whole driver library outside /usr/lib/wsl", library.display().to_string())
-            .remedy(Remedy::command("Remove the driver's packages, not the toolkit's", command))
-            .remedy(Remedy::command("Then refresh the loader's cache", "sudo ldconfig"))]
+        vec![
+            self.fail("A Linux driver is installed inside WSL and hides Windows' one")
+                .seen("a whole driver library outside /usr/lib/wsl", library.display().to_string())
+                .remedy(Remedy::command("Remove the driver's packages, not the toolkit's", command))
+                .remedy(Remedy::command("Then refresh the loader's cache", "sudo ldconfig")),
+        ]
     }
 }

@@ -26,9 +26,10 @@ impl Check for WslVersion {
         if wsl.version >= 2 {
             return vec![self.pass("WSL 2")];
         }
-        vec![self
-            .fail("This is WSL 1, which cannot use a GPU")
-            .remedy(Remedy::command("Convert the distribution, in PowerShell", "wsl --set-version DISTRIBUTION 2"))
-            .remedy(Remedy::command("And make version 2 the default", "wsl --set-default-version 2"))]
+        vec![
+            self.fail("This is WSL 1, which cannot use a GPU")
+                .remedy(Remedy::command("Convert the distribution, in PowerShell", "wsl --set-version DISTRIBUTION 2"))
+                .remedy(Remedy::command("And make version 2 the default", "wsl --set-default-version 2")),
+        ]
     }
 }

@@ -9,6 +9,7 @@ use super::Host;
 const NAMES: &[&str] = &[
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
+    "NIX_LD",
     "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES",
     "NVIDIA_DISABLE_REQUIRE",
@@ -29,11 +30,17 @@ pub(super) fn variables(host: &Host) -> BTreeMap<String, String> {
         }
     }
     for (name, value) in &mut found {
-        if ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word)) {
+        if is_secret(name) {
             "(set)".clone_into(value);
         }
     }
     found
+}
+
+/// Whether a setting's name tells that its value is nobody's business.
+fn is_secret(name: &str) -> bool {
+    let name = name.split('=').next().unwrap_or(name).to_ascii_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"].iter().any(|word| name.contains(word))
 }
 
 /// The `key = value` lines of llama.cpp's own configuration files, in the order in which they are read.
@@ -54,7 +61,7 @@ pub(super) fn llama_config(host: &Host) -> BTreeMap<String, Vec<String>> {
             let text = host.read_to_string(&path).ok()?;
             let settings = text.lines().map(str::trim);
             let kept = settings.filter(|line| line.contains('=') && !line.starts_with(['#', ';']));
-            let public = kept.filter(|line| !line.to_ascii_lowercase().contains("key")).map(str::to_owned);
+            let public = kept.filter(|line| !is_secret(line)).map(str::to_owned);
             Some((path.to_string_lossy().into_owned(), public.take(50).collect()))
         })
         .collect()

@@ -102,7 +102,13 @@ fn build(text: &mut String, diagnosis: &Diagnosis) {
 
 fn describe(gpu: &Gpu) -> String {
     let capability = gpu.compute_capability.map(|capability| format!(", compute {capability}")).unwrap_or_default();
-    let hidden = if gpu.visible { "" } else { ", hidden by CUDA_VISIBLE_DEVICES" };
+    // A card that is split is no device itself; its instances are.
+    let split = gpu.mig_enabled.value() == Some(&true) && !gpu.name.contains(" MIG ");
+    let hidden = match (gpu.visible, split) {
+        (true, _) => "",
+        (false, true) => ", split by MIG",
+        (false, false) => ", hidden by CUDA_VISIBLE_DEVICES",
+    };
     format!("{}, {} ({:.1} free){capability}{hidden}", gpu.name, gpu.total, gpu.free.gib())
 }
 
