@@ -61,6 +61,7 @@ fn read_class<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
         required_versions: Vec::new(),
         provided_versions: Vec::new(),
         file_version: None,
+        assemblies: None,
         cuda: None,
         exports: BTreeSet::new(),
         constants: BTreeMap::new(),

@@ -7,6 +7,7 @@
 pub mod elf;
 pub mod fatbin;
 pub mod pe;
+pub mod side_by_side;
 pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,6 +105,9 @@ pub struct Image {
     /// Windows: the version resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_version: Option<String>,
+    /// Windows: the assemblies that its side-by-side manifest asks for; none without a manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assemblies: Option<Vec<side_by_side::Assembly>>,
     /// GPU code, if there is any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuda: Option<CudaCode>,
@@ -142,6 +146,27 @@ pub fn read_file(path: &Path, depth: Depth) -> Result<Image, BinaryError> {
 pub fn read(source: impl Read + Seek, depth: Depth) -> Result<Image, BinaryError> {
     let cache = ReadCache::new(source);
     read_from(&cache, depth)
+}
+
+/// The section of that name of a PE file, if the file can be read and has it.
+pub fn section(path: &Path, name: &[u8; 7]) -> Option<Vec<u8>> {
+    let cache = open(path).ok()?;
+    pe::section(&cache, name).ok()?.map(<[u8]>::to_vec)
+}
+
+/// The functions that the PE file at `path` imports from `library` by name.
+pub fn imported_functions(path: &Path, library: &str) -> Result<BTreeSet<String>, BinaryError> {
+    pe::imported_functions(&open(path)?, library)
+}
+
+/// The functions that the PE file at `path` exports by name.
+pub fn exported_names(path: &Path) -> Result<BTreeSet<String>, BinaryError> {
+    pe::exported_names(&open(path)?)
+}
+
+fn open(path: &Path) -> Result<ReadCache<std::fs::File>, BinaryError> {
+    let file = fs_err::File::open(path).map_err(BinaryError::Unreadable)?;
+    Ok(ReadCache::new(file.into_file()))
 }
 
 fn read_from<R: ReadCacheOps>(cache: &ReadCache<R>, depth: Depth) -> Result<Image, BinaryError> {

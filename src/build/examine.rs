@@ -12,7 +12,8 @@ use crate::host::Host;
 use crate::host::facts::Gpu;
 use crate::host::real_path::real_path;
 use crate::loader::linux::{Loaded, Loader};
-use crate::loader::{Dependency, DependencyState, windows};
+use crate::loader::windows::{self, Opening, Question};
+use crate::loader::{Dependency, DependencyState};
 use crate::manifest::cuda::cuda;
 
 const DEEPEST_FOLDER: usize = 6;
@@ -270,7 +271,8 @@ fn dependencies(holder: &Member, members: &[Member], host: &Host) -> Vec<Depende
         Format::Pe => {
             let beside: BTreeSet<String> =
                 members.iter().map(|member| file_name(&member.path).to_ascii_lowercase()).collect();
-            windows::resolve(&file, &beside, host)
+            let opening = Opening::of(&holder.path, &members.iter().map(|member| member.path.as_path()));
+            windows::Loader::new(host).resolve(&Question { file: &file, opening: &opening, beside: &beside })
         }
         Format::Elf => {
             // What the process has loaded before it loads a backend: the libraries that the backend links back to.

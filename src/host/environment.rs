@@ -78,6 +78,10 @@ pub const CONDA_PREFIX: Variable =
     Variable { name: "CONDA_PREFIX", meaning: "the conda environment in use, searched likewise" };
 pub const PATH: Variable =
     Variable { name: "PATH", meaning: "where programs, and on Windows libraries, are looked for" };
+pub const CUDA_PATH: Variable = Variable {
+    name: "CUDA_PATH",
+    meaning: "CUDA toolkit on Windows: named where a library lies there and is not found",
+};
 pub const SYSTEM_ROOT: Variable = Variable { name: "SystemRoot", meaning: "Windows' own folder" };
 pub const NO_COLOR: Variable = Variable { name: "NO_COLOR", meaning: "no colours, as `--color never`" };
 
@@ -120,6 +124,7 @@ pub const ALL: &[Variable] = &[
     VIRTUAL_ENV,
     CONDA_PREFIX,
     PATH,
+    CUDA_PATH,
     SYSTEM_ROOT,
     NO_COLOR,
 ];

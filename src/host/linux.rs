@@ -26,6 +26,11 @@ pub(super) fn nvml_libraries(_host: &Host) -> Vec<OsString> {
         .to_vec()
 }
 
+/// Only Windows has them.
+pub(super) const fn known_dlls() -> Vec<String> {
+    Vec::new()
+}
+
 /// The file that the loader took for a library that this process has loaded.
 pub(super) fn loaded_library(host: &Host, name: &OsStr) -> Option<PathBuf> {
     let name = Path::new(name).file_name()?.to_str()?.split(".so").next()?.to_owned();

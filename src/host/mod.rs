@@ -8,6 +8,7 @@ pub mod driver_api;
 pub mod environment;
 pub mod facts;
 pub mod file_names;
+pub mod known_dlls;
 #[cfg(unix)]
 mod linux;
 pub mod mark_of_the_web;

@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 pub(super) use driver::{cards, container, disk, jit_cache, kernel_driver, user_driver, wsl};
-pub(super) use system::system;
+pub(super) use system::{known_dlls, system};
 
 use super::Host;
 

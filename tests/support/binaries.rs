@@ -267,3 +267,94 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 fn pad(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(8), 0);
 }
+
+/// A 64-bit DLL or program with imported and exported functions, a manifest and a version.
+#[derive(Default)]
+pub struct TinyPe {
+    /// Library, functions
+    pub imports: Vec<(&'static str, Vec<&'static str>)>,
+    pub exports: Vec<&'static str>,
+    pub manifest: Option<&'static str>,
+    pub machine: Option<u16>,
+}
+
+impl TinyPe {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn needs(mut self, library: &'static str, functions: &[&'static str]) -> Self {
+        self.imports.push((library, functions.to_vec()));
+        self
+    }
+
+    pub fn exports(mut self, functions: &[&'static str]) -> Self {
+        self.exports = functions.to_vec();
+        self
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        const RDATA: u32 = 0x1000;
+        let mut out = tiny_pe(&[], None);
+        let mut rdata: Vec<u8> = vec![0; (self.imports.len() + 1) * 20];
+        let here = |rdata: &Vec<u8>| RDATA + rdata.len() as u32;
+        let text = |rdata: &mut Vec<u8>, text: &str| {
+            let at = here(rdata);
+            rdata.extend(text.bytes().chain([0]));
+            at
+        };
+        for (index, (library, functions)) in self.imports.iter().enumerate() {
+            let name = text(&mut rdata, library);
+            let functions: Vec<u64> =
+                functions.iter().map(|function| u64::from(text(&mut rdata, &format!("\0\0{function}")))).collect();
+            let table = here(&rdata);
+            rdata.extend(functions.into_iter().chain([0]).flat_map(u64::to_le_bytes));
+            put(&mut rdata, index * 20, &table.to_le_bytes());
+            put(&mut rdata, index * 20 + 12, &name.to_le_bytes());
+            put(&mut rdata, index * 20 + 16, &table.to_le_bytes());
+        }
+        let mut directories = vec![(1, RDATA, (self.imports.len() as u32 + 1) * 20)];
+        if !self.exports.is_empty() {
+            let names: Vec<u32> = self.exports.iter().map(|name| text(&mut rdata, name)).collect();
+            let table = here(&rdata);
+            rdata.extend(names.iter().flat_map(|name| name.to_le_bytes()));
+            let directory = here(&rdata);
+            let mut bytes = vec![0; 40];
+            put(&mut bytes, 24, &(names.len() as u32).to_le_bytes());
+            put(&mut bytes, 32, &table.to_le_bytes());
+            rdata.extend(bytes);
+            directories.push((0, directory, 40));
+        }
+        if let Some(manifest) = self.manifest {
+            let at = text(&mut rdata, manifest);
+            let tree = here(&rdata);
+            // Three levels of one entry each: type 24, name 1, a language; then the leaf.
+            for (level, id) in [24_u32, 1, 1033].into_iter().enumerate() {
+                let mut table = vec![0; 24];
+                put(&mut table, 14, &1_u16.to_le_bytes());
+                put(&mut table, 16, &id.to_le_bytes());
+                let next = (level as u32 + 1) * 24;
+                put(&mut table, 20, &(if level < 2 { next | 1 << 31 } else { next }).to_le_bytes());
+                rdata.extend(table);
+            }
+            let leaf = [at, manifest.len() as u32, 0, 0];
+            rdata.extend(leaf.iter().flat_map(|number| number.to_le_bytes()));
+            directories.push((2, tree, 88));
+        }
+        for (index, address, size) in directories {
+            put(&mut out, 88 + 112 + index * 8, &address.to_le_bytes());
+            put(&mut out, 88 + 112 + index * 8 + 4, &size.to_le_bytes());
+        }
+        if let Some(machine) = self.machine {
+            put(&mut out, 68, &machine.to_le_bytes());
+        }
+        rdata.resize(rdata.len().next_multiple_of(0x200), 0);
+        // The only section that holds anything.
+        for field in [8, 16] {
+            put(&mut out, 88 + 240 + field, &(rdata.len() as u32).to_le_bytes());
+        }
+        out.truncate(0x200);
+        out.extend(rdata);
+        out
+    }
+}

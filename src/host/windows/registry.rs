@@ -6,13 +6,15 @@ use std::ptr;
 
 use windows_sys::Win32::Foundation::{ERROR_MORE_DATA, ERROR_NO_MORE_ITEMS, ERROR_SUCCESS};
 use windows_sys::Win32::System::Registry::{
-    HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RRF_RT_REG_DWORD, RRF_RT_REG_SZ, RegCloseKey, RegEnumKeyExW, RegGetValueW,
-    RegOpenKeyExW,
+    HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RRF_RT_REG_DWORD, RRF_RT_REG_SZ, RegCloseKey, RegEnumKeyExW, RegEnumValueW,
+    RegGetValueW, RegOpenKeyExW,
 };
 
 /// The longest name of a key, in UTF-16 units without the closing zero.
 /// Source: <https://learn.microsoft.com/windows/win32/sysinfo/registry-element-size-limits>, checked 2026-11-23.
 const KEY_NAME_LIMIT: usize = 255;
+/// The longest name of a value is 16,383 units; those that we list are names of DLLs.
+const VALUE_NAME_LIMIT: usize = 1023;
 
 /// A text value (`REG_SZ`).
 pub(super) fn text(key: &str, value: &str) -> io::Result<String> {
@@ -91,6 +93,34 @@ pub(super) fn subkeys(key: &str) -> io::Result<Vec<String>> {
     }
 }
 
+/// The names of the values of `key`.
+pub(super) fn value_names(key: &str) -> io::Result<Vec<String>> {
+    let key = Key::open(key)?;
+    let mut names = Vec::new();
+    loop {
+        let mut name = [0_u16; VALUE_NAME_LIMIT + 1];
+        let mut length = name.len() as u32;
+        // SAFETY: the key is open; `name` holds `length` units; the other pointers may be null.
+        let code = unsafe {
+            RegEnumValueW(
+                key.0,
+                names.len() as u32,
+                name.as_mut_ptr(),
+                &raw mut length,
+                ptr::null(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        match code {
+            ERROR_SUCCESS => names.push(until_zero(&name)),
+            ERROR_NO_MORE_ITEMS => return Ok(names),
+            _ => return Err(io::Error::from_raw_os_error(code as i32)),
+        }
+    }
+}
+
 struct Key(HKEY);
 
 impl Key {
@@ -130,6 +160,7 @@ mod tests {
         assert!(!text(WINDOWS, "CurrentBuild").unwrap().is_empty());
         assert!(number(WINDOWS, "CurrentMajorVersionNumber").unwrap() >= 10);
         assert!(subkeys(r"SOFTWARE\Microsoft").unwrap().iter().any(|name| name == "Windows NT"));
+        assert!(value_names(WINDOWS).unwrap().iter().any(|name| name == "CurrentBuild"));
     }
 
     #[test]

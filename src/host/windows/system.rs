@@ -70,6 +70,13 @@ fn windows_facts(memory: &io::Result<MEMORYSTATUSEX>) -> WindowsFacts {
     }
 }
 
+/// The values below `KnownDLLs`. Names that cannot be read are not known.
+pub(in crate::host) fn known_dlls() -> Vec<String> {
+    const KEY: &str = r"SYSTEM\CurrentControlSet\Control\Session Manager\KnownDLLs";
+    let names = registry::value_names(KEY).unwrap_or_default();
+    names.iter().filter_map(|name| registry::text(KEY, name).ok()).collect()
+}
+
 /// `Windows 11 Pro 24H2 (build 26100)`
 fn system_name() -> Fact<String> {
     let (major, _, build) = version();
