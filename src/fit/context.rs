@@ -2,7 +2,7 @@
 
 use super::FitError;
 use super::model::Model;
-use super::settings::{CacheType, Settings};
+use super::settings::{CacheType, FlashAttention, Settings};
 use crate::gguf::TensorType;
 
 /// Contexts and windows are padded to this many cells.
@@ -23,6 +23,9 @@ pub(crate) struct Context {
     pub(crate) ubatch: u64,
     pub(crate) outputs_max: u64,
     pub(crate) flash_attention: bool,
+    /// V is stored by column, for attention without flash attention. The cache is laid out before `auto` is resolved:
+    /// where that turns flash attention off, V stays as it was stored for it.
+    pub(crate) v_by_column: bool,
     pub(crate) cache_on_gpu: bool,
     pub(crate) kind_k: TensorType,
     pub(crate) kind_v: TensorType,
@@ -85,6 +88,7 @@ impl Context {
             ubatch,
             outputs_max,
             flash_attention: true,
+            v_by_column: settings.flash_attention == FlashAttention::Off,
             cache_on_gpu: settings.kv_offload,
             kind_k: kind_of(settings.cache_type_k),
             kind_v: kind_of(settings.cache_type_v),

@@ -56,7 +56,7 @@ impl Builder<'_> {
         let (tokens, context) = (self.batch.tokens, self.context);
         let cells = if windowed { context.window_cells } else { context.cells_per_sequence };
         let streams = context.streams_of(self.batch.sequences);
-        let v_rows = if context.flash_attention { tokens } else { tokens * self.model.widest_v() };
+        let v_rows = if context.v_by_column { tokens * self.model.widest_v() } else { tokens };
         let mask_kind = if context.flash_attention { TensorType::F16 } else { TensorType::F32 };
         let k_rows = self.graph.input(TensorType::I64, [tokens, 1, 1, 1]);
         let v_rows = self.graph.input(TensorType::I64, [v_rows, 1, 1, 1]);
@@ -180,7 +180,7 @@ impl Builder<'_> {
     }
 
     fn v_cache(&mut self, layer: u32, cells: u64) -> Id {
-        let width = if self.context.flash_attention { self.v_width(layer) } else { self.model.widest_v() };
+        let width = if self.context.v_by_column { self.model.widest_v() } else { self.v_width(layer) };
         let place = self.placement.cache_place(layer);
         self.cache(layer, 1, self.context.kind_v, [width, cells, self.context.streams, 1], place)
     }
@@ -202,7 +202,7 @@ impl Builder<'_> {
 
     fn store_v(&mut self, layer: u32, v: Id, inputs: CacheInputs) {
         let cache = self.v_cache(layer, inputs.cells);
-        if self.context.flash_attention {
+        if !self.context.v_by_column {
             self.store_rows(cache, v, inputs.v_rows);
             return;
         }
@@ -245,7 +245,7 @@ impl Builder<'_> {
         let kind = self.context.kind_v;
         let width = self.graph.ne(cache, 0);
         let streams = self.context.streams;
-        if self.context.flash_attention {
+        if !self.context.v_by_column {
             let row = kind.row_bytes(width);
             return self.graph.view(cache, [head, heads, cells, streams], [kind.row_bytes(head), row, row * cells], 0);
         }
