@@ -47,7 +47,12 @@ pub enum GraphKind {
     Deepseek2,
     Mamba,
     Qwen3next,
-    GraniteHybrid,
+    /// State-space or convolution layers and attention in turn.
+    Hybrid,
+    FalconH1,
+    NemotronH,
+    KimiLinear,
+    Rwkv,
     Gemma3n,
     Gemma4,
 }
@@ -98,6 +103,8 @@ pub enum Recurrence {
     All,
     /// Layers without KV heads.
     WithoutKvHeads,
+    /// Layers with neither KV heads nor feed-forward.
+    WithoutKvHeadsOrFeedForward,
     /// All but every `full_attention_interval`-th.
     Interval,
 }
@@ -135,7 +142,7 @@ pub struct Style {
     pub caps_attention: bool,
     /// Attention and feed-forward start from one norm.
     pub parallel: bool,
-    /// The residual stands first in the sum after feed-forward.
+    /// The residual stands first in the sum after feed-forward; in a hybrid, in both sums.
     pub residual_first: bool,
     /// In a parallel layer, the residual is added before attention.
     pub residual_before_attention: bool,
@@ -166,6 +173,8 @@ pub struct Style {
     pub reshapes_gate_first: bool,
     /// Keys of a delta net are repeated up to the heads of its values.
     pub repeats_delta_heads: bool,
+    /// The file calls the last norm `token_embd_norm`.
+    pub misnames_output_norm: bool,
     /// The shared expert's gate is computed before the expert.
     pub shared_gate_first: bool,
     /// The shared expert's gate is computed as x / silu(x).
@@ -233,7 +242,10 @@ impl Architecture {
             _ => 0,
         };
         let sparse = self.graph == GraphKind::Gemma3n && layer < SPARSE_LAYERS;
-        (u64::from(layer) < model.deepstack_layers() || sparse, ropes)
+        // The first layer of RWKV 7 has no earlier values to mix with.
+        let first = self.graph == GraphKind::Rwkv && layer == 0;
+        let special = u64::from(layer) < model.deepstack_layers() || sparse || first;
+        (special, ropes + 2 * u64::from(model.rescales_after(layer)))
     }
 
     /// Every layer has a state and a cache (falcon-h1).
@@ -289,6 +301,10 @@ impl Architecture {
                 Recurrence::None => false,
                 Recurrence::All => true,
                 Recurrence::WithoutKvHeads => model.kv_heads[layer as usize] == 0,
+                Recurrence::WithoutKvHeadsOrFeedForward => {
+                    model.kv_heads[layer as usize] == 0
+                        && model.whole_at("feed_forward_length", layer).unwrap_or(0) == 0
+                }
                 Recurrence::Interval => {
                     let interval = model.whole("full_attention_interval").filter(|every| *every > 0).unwrap_or(4);
                     match model.whole_at("attention.recurrent_layers", layer) {

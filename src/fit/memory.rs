@@ -119,7 +119,7 @@ impl Model {
         if self.is_latent() {
             return vec![(context.kind_k, self.head_k_at(layer), cells)];
         }
-        let v_width = if context.flash_attention { self.head_v_at(layer) * kv_heads } else { self.widest_v() };
+        let v_width = if context.v_by_column { self.widest_v() } else { self.head_v_at(layer) * kv_heads };
         vec![(context.kind_k, self.head_k_at(layer) * kv_heads, cells), (context.kind_v, v_width, cells)]
     }
 
@@ -181,10 +181,38 @@ impl Model {
         self.whole("n_deepstack_layers").unwrap_or(0)
     }
 
+    /// Elements of an RWKV head; 1 for files without.
+    pub(crate) fn wkv_head(&self) -> u64 {
+        self.whole("wkv.head_size").unwrap_or(1).max(1)
+    }
+
+    /// Tokens that an RWKV layer remembers as they were (`src/llama-hparams.h`: two where the file does not say).
+    pub(crate) fn token_shifts(&self) -> u64 {
+        self.whole("token_shift_count").unwrap_or(2)
+    }
+
+    /// RWKV 6 halves what some layers hand on.
+    pub(crate) fn rescales_after(&self, layer: u32) -> bool {
+        self.whole("rescale_every_n_layers").is_some_and(|every| every > 0 && u64::from(layer + 1) % every == 0)
+    }
+
     /// Floats of one of a recurrent layer's two state tensors (`src/llama-hparams.cpp:208`).
     pub(crate) fn state_width(&self, part: StatePart) -> u64 {
         let number = |key| self.whole(key).unwrap_or(0);
+        let wkv_head = number("wkv.head_size");
+        if wkv_head > 0 {
+            return match part {
+                StatePart::R => self.token_shifts() * self.embedding,
+                StatePart::S => self.embedding * wkv_head,
+            };
+        }
+        let inner = self.heads[0] * number("kda.head_dim");
         match part {
+            StatePart::R if number("shortconv.l_cache") > 0 => self.embedding * (number("shortconv.l_cache") - 1),
+            StatePart::R if inner > 0 => {
+                3 * self.whole("ssm.conv_kernel").map_or(3, |width| width.saturating_sub(1)) * inner
+            }
+            StatePart::S if inner > 0 => number("kda.head_dim") * inner,
             StatePart::R => {
                 let columns = number("ssm.conv_kernel").saturating_sub(1);
                 columns * (number("ssm.inner_size") + 2 * number("ssm.group_count") * number("ssm.state_size"))

@@ -172,7 +172,7 @@ impl Model {
                     Class::Input
                 } else if EVERY_DEVICE.contains(&name) {
                     Class::EveryDevice
-                } else if FIRST_LAYER.contains(&name) {
+                } else if FIRST_LAYER.contains(&name) && !self.architecture.style.misnames_output_norm {
                     Class::Layer(0)
                 } else {
                     Class::Output

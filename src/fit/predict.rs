@@ -225,7 +225,11 @@ impl Replay<'_> {
             GraphKind::Deepseek2 => builder.deepseek2(),
             GraphKind::Mamba => builder.mamba(),
             GraphKind::Qwen3next => builder.qwen3next(),
-            GraphKind::GraniteHybrid => builder.granite_hybrid(),
+            GraphKind::Hybrid => builder.hybrid(),
+            GraphKind::FalconH1 => builder.falcon_h1(),
+            GraphKind::NemotronH => builder.nemotron_h(),
+            GraphKind::KimiLinear => builder.kimi_linear(),
+            GraphKind::Rwkv => builder.rwkv(),
             GraphKind::Gemma3n => builder.gemma3n(),
             GraphKind::Gemma4 => builder.gemma4(),
         }

@@ -322,10 +322,20 @@ impl<'a> Builder<'a> {
 
     /// The last norm and the logits; both stay until the graph ends.
     pub(crate) fn finish(&mut self, current: Id, op: Op) {
-        let weight = self.global("output_norm.weight");
+        let misnamed = self.model.architecture.style.misnames_output_norm;
+        let weight = self.global(if misnamed { "token_embd_norm.weight" } else { "output_norm.weight" });
         let bias = self.global("output_norm.bias");
         let normed = self.norm_op(op, current, weight, bias, None);
         self.finish_normed(normed);
+    }
+
+    /// As [`Self::finish`], for models that can draft: all rows' hidden states stay, then the rows are chosen.
+    pub(crate) fn finish_before_rows(&mut self, current: Id) {
+        let weight = self.global("output_norm.weight");
+        let normed = self.norm_op(Op::RmsNorm, current, weight, None, None);
+        self.graph.get_mut(normed).is_output = true;
+        let rows = self.output_rows_of(normed);
+        self.finish_normed(rows);
     }
 
     pub(crate) fn finish_normed(&mut self, normed: Id) {

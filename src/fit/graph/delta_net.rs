@@ -26,12 +26,7 @@ impl Builder<'_> {
             current = self.graph.add(fed, middle);
             self.end_layer(current);
         }
-        // The hidden state before the rows are chosen feeds multi-token prediction: it stays.
-        let weight = self.global("output_norm.weight");
-        let normed = self.norm_op(Op::RmsNorm, current, weight, None, None);
-        self.graph.get_mut(normed).is_output = true;
-        let rows = self.output_rows_of(normed);
-        self.finish_normed(rows);
+        self.finish_before_rows(current);
     }
 
     /// Attention whose queries bring a gate for the result.

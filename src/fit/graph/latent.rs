@@ -63,7 +63,7 @@ impl Builder<'_> {
         let row = (rank + rope) * 4;
         let compressed = self.graph.view_2d(joined, rank, tokens, row, 0);
         let k_rope = self.graph.view_3d(joined, [rope, 1, tokens], [row, row], rank * 4);
-        let k_rope = self.rope(k_rope, NONE);
+        let k_rope = self.rope_of(layer, k_rope);
         let compressed = self.rms_norm(compressed, layer, "attn_kv_a_norm.weight");
         if self.model.is_latent() {
             return self.absorbed(inputs, layer, q, compressed, k_rope, [nope, rope, rank]);
@@ -73,10 +73,15 @@ impl Builder<'_> {
         let k_nope = self.graph.view_3d(kv, [nope, heads, tokens], [row, row * heads], 0);
         let v = self.graph.view_3d(kv, [head_v, heads, tokens], [row, row * heads], nope * 4);
         let v = self.graph.cont(v);
-        let q = self.rope(q, NONE);
+        let q = self.rope_of(layer, q);
         let repeated = self.graph.repeat(k_rope, [rope, heads, tokens, 1]);
         let k = self.graph.concat(k_nope, repeated, 0);
         self.attend(inputs, layer, q, k, v, Attention::PLAIN)
+    }
+
+    /// Positions, for architectures that give them.
+    fn rope_of(&mut self, layer: u32, current: Id) -> Id {
+        if self.ropes(layer) { self.rope(current, NONE) } else { current }
     }
 
     /// Queries are brought into the compressed space, so that K and V stay compressed.
@@ -95,7 +100,7 @@ impl Builder<'_> {
         let heads = tensor.ne[1];
         let q_nope = self.graph.view_3d(q, [nope, heads, tokens], [tensor.nb[1], tensor.nb[2]], 0);
         let q_rope = self.graph.view_3d(q, [rope, heads, tokens], [tensor.nb[1], tensor.nb[2]], nope * 4);
-        let q_rope = self.rope(q_rope, NONE);
+        let q_rope = self.rope_of(layer, q_rope);
         let q_nope = self.graph.permute(q_nope, [0, 2, 1, 3]);
         let k_b = self.weight(layer, "attn_k_b.weight").unwrap_or(NONE);
         let absorbed = self.graph.mul_mat(k_b, q_nope);

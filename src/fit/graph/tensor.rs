@@ -18,8 +18,8 @@ pub(crate) enum Op {
     Transpose,
     Dup,
     Add,
-    AddId,
     Sub,
+    AddId,
     Mul,
     Div,
     Sqr,
@@ -52,6 +52,8 @@ pub(crate) enum Op {
     SsmConv,
     SsmScan,
     GatedDeltaNet,
+    /// The recurrence of RWKV 6 and 7, and of gated linear attention.
+    Wkv,
 }
 
 impl Op {
@@ -67,8 +69,8 @@ impl Op {
             Self::Fill
                 | Self::Scale
                 | Self::Add
-                | Self::AddId
                 | Self::Sub
+                | Self::AddId
                 | Self::Mul
                 | Self::Div
                 | Self::Sqr
@@ -276,6 +278,10 @@ impl Graph {
 
     pub(crate) fn add(&mut self, a: Id, b: Id) -> Id {
         self.like(Op::Add, a, &[b])
+    }
+
+    pub(crate) fn sub(&mut self, a: Id, b: Id) -> Id {
+        self.like(Op::Sub, a, &[b])
     }
 
     pub(crate) fn mul(&mut self, a: Id, b: Id) -> Id {
