@@ -1,6 +1,7 @@
 //! Every configuration that llama.cpp itself was measured with, predicted and compared: `tests/truth/README.md` says where they come from.
 //!
-//! `TRUTH_SHOW=text` prints the rows that differ and hold that text.
+//! `TRUTH_SHOW=text` prints the rows that differ and hold that text. `TRUTH_ROWS=FILE` compares with a file of rows that
+//! were measured just now, instead of those that are kept here.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,7 +15,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use llama_doctor::fit::build::{Build, Variant};
-use llama_doctor::fit::settings::{Device, FlashAttention, GpuLayers, LoadMode, Settings, TensorOverride};
+use llama_doctor::fit::settings::{Device, FlashAttention, GpuLayers, LoadMode, Settings, SplitMode, TensorOverride};
 use llama_doctor::fit::{self, FitError, Prediction};
 use llama_doctor::gguf::{Bytes as _, FileBytes, Header, Model};
 use llama_doctor::units::{Bytes, MIB};
@@ -29,7 +30,8 @@ struct Row {
     label: String,
     build: Variant,
     settings: Settings,
-    devices: usize,
+    /// Memory of each card, MiB.
+    cards: Vec<u64>,
     /// Model, context and compute of each device, bytes.
     measured: Vec<[u64; 3]>,
     /// Named host buffers, the same.
@@ -53,6 +55,7 @@ fn parts(text: &str) -> [u64; 3] {
 }
 
 fn rows(file: &str) -> Vec<Row> {
+    // An absolute path stands for itself.
     let text = fs_err::read_to_string(folder().join(file)).unwrap();
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next().unwrap().split('\t').collect();
@@ -91,6 +94,15 @@ fn rows(file: &str) -> Vec<Row> {
                     },
                     gpu_layers: GpuLayers::Count(argument("ngl").map_or(999, |value| value.parse().unwrap())),
                     cpu_moe_layers: argument("n_cpu_moe").map_or(0, |value| value.parse().unwrap()),
+                    split_mode: if argument("split").as_deref() == Some("none") {
+                        SplitMode::None
+                    } else {
+                        SplitMode::Layer
+                    },
+                    tensor_split: argument("ts").map_or_else(Vec::new, |shares| {
+                        shares.split(',').map(|share| share.parse().unwrap()).collect()
+                    }),
+                    main_gpu: argument("main_gpu").map_or(0, |index| index.parse().unwrap()),
                     swa_full: number("swa_full") == 1,
                     kv_offload: number("offload_kqv") == 1,
                     op_offload: number("op_offload") == 1,
@@ -98,7 +110,10 @@ fn rows(file: &str) -> Vec<Row> {
                     outputs_max: Some(number("outputs")),
                     ..Settings::default()
                 },
-                devices: number("gpus") as usize,
+                cards: argument("cards").map_or_else(
+                    || vec![80_000; number("gpus") as usize],
+                    |cards| cards.split(',').map(|mib| mib.parse().unwrap()).collect(),
+                ),
                 measured: row["devices"].split(',').map(parts).collect(),
                 host: row["host"]
                     .split(',')
@@ -162,7 +177,7 @@ fn vectors() -> Vec<Row> {
                         .collect(),
                     ..Settings::default()
                 },
-                devices,
+                cards: vec![80_000; devices],
                 measured: (0..devices).map(|index| buffer(&case["buffers"][format!("CUDA{index}")])).collect(),
                 host: buffers
                     .iter()
@@ -210,17 +225,21 @@ fn every_measured_configuration() {
     let mut models: HashMap<String, Result<fit::Model, FitError>> = HashMap::new();
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     let mut all = Tally::default();
-    let gpu = |index| Device {
+    let gpu = |(index, mib): (usize, &u64)| Device {
         id: format!("CUDA{index}"),
         compute_capability: "8.6".parse().unwrap(),
-        total: Bytes(80_000 * MIB),
-        free: Bytes(80_000 * MIB),
+        total: Bytes(mib * MIB),
+        free: Bytes(mib * MIB),
         measured_overhead: None,
     };
-    let all_rows = || rows("rows-own.tsv").into_iter().chain(rows("rows.tsv")).chain(rows("more.tsv")).chain(vectors());
-    for row in all_rows().filter(|row| only.as_ref().is_none_or(|only| row.label.contains(only))) {
+    let just_measured = std::env::var("TRUTH_ROWS").ok();
+    let all_rows = || match &just_measured {
+        Some(file) => rows(file),
+        None => [rows("rows-own.tsv"), rows("rows.tsv"), rows("more.tsv"), vectors()].into_iter().flatten().collect(),
+    };
+    for row in all_rows().into_iter().filter(|row| only.as_ref().is_none_or(|only| row.label.contains(only))) {
         let model = models.entry(row.model.clone()).or_insert_with(|| fit::Model::new(&header(&row.model)));
-        let devices: Vec<Device> = (0..row.devices).map(gpu).collect();
+        let devices: Vec<Device> = row.cards.iter().enumerate().map(gpu).collect();
         let result = model
             .as_ref()
             .map_err(Clone::clone)
@@ -284,7 +303,7 @@ fn every_measured_configuration() {
             tally.refused,
         );
     }
-    if only.is_some() {
+    if only.is_some() || just_measured.is_some() {
         return;
     }
     // What has been reached. One row is known to be off: v0.5.0, Granite hybrid with its cache in host memory.
