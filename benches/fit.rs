@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use llama_doctor::fit::choice::{DEFAULT_KERNELS, pairs};
 use llama_doctor::fit::need::Server;
-use llama_doctor::fit::search::{Budget, Search, Wish};
+use llama_doctor::fit::search::{Asked, Budget, Search, Wish};
 use llama_doctor::fit::settings::{Device, FlashAttention, Settings};
 use llama_doctor::fit::{Build, Model};
 use llama_doctor::manifest::models;
@@ -38,15 +38,9 @@ fn fit(criterion: &mut Criterion) {
         let budgets = [Budget { device, usable: memory.0 }];
         criterion.bench_function(&format!("{name}: search all types"), |bencher| {
             bencher.iter(|| {
+                let Ok(search) = Search::new(&[black_box(&wish)], &budgets, Build::NEWEST) else { return };
                 for types in pairs(None, None, FlashAttention::Auto, DEFAULT_KERNELS) {
-                    let search = Search {
-                        wishes: &[black_box(&wish)],
-                        budgets: &budgets,
-                        build: Build::NEWEST,
-                        types,
-                        beyond_training: true,
-                    };
-                    black_box(search.largest()).ok();
+                    black_box(search.largest(Asked { types, beyond_training: true })).ok();
                 }
             });
         });

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use llama_doctor::fit::overhead;
+use llama_doctor::fit::overhead::Demands;
 use llama_doctor::fit::settings::{CacheType, Device, FlashAttention, GpuLayers, Settings};
 use llama_doctor::fit::{self, Build};
 use llama_doctor::gguf::{Bytes as _, FileBytes, Header, Model};
@@ -56,7 +56,7 @@ fn a_real_card_allocates_what_is_predicted() {
         worst = worst.max(off.abs());
 
         let promised: u64 =
-            overhead::of_process("CUDA0", H200, &model, &settings, &prediction).iter().map(|part| part.bytes.0).sum();
+            Demands::of(&model).of_process("CUDA0", H200, &settings, &prediction).iter().map(|part| part.bytes.0).sum();
         let process = row["process_after_generation"].as_u64().unwrap();
         let spare = (predicted + promised) as f64 / MIB as f64 - process as f64 / MIB as f64;
         assert!(spare >= 0.0, "{line}\nneeds {:.1} MiB more than was promised", -spare);

@@ -23,4 +23,4 @@ pub mod speed;
 pub use build::Build;
 pub use error::FitError;
 pub use model::Model;
-pub use predict::{DeviceMemory, HostMemory, LayerPlace, Memory, Prediction, predict};
+pub use predict::{DeviceMemory, HostMemory, LayerPlace, Memory, Prediction, Predictor, predict};

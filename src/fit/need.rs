@@ -3,8 +3,9 @@
 use super::graph::tensor::Place;
 use super::overhead::{self, OverheadPart};
 use super::placement::Placement;
+use super::predict::Predictor;
 use super::settings::{CacheType, Device, GpuLayers, Settings};
-use super::{Build, FitError, Memory, Model, Prediction, predict};
+use super::{Build, FitError, Memory, Model, Prediction};
 
 /// A server to be planned: everything but the figures that the search decides.
 #[derive(Debug, Clone)]
@@ -49,49 +50,95 @@ impl DeviceNeed {
     }
 }
 
-impl Server<'_> {
-    /// The need of `settings`, which is this server's own with some of it decided.
-    pub fn need(&self, settings: &Settings, devices: &[Device], build: Build) -> Result<Need, FitError> {
-        let prediction = predict(self.model, settings, devices, build)?;
-        let draft = self.draft.as_ref().map(|draft| draft.predict(settings, devices, build)).transpose()?;
+/// A server with one set of flags on given devices, to be asked for many contexts.
+#[derive(Debug)]
+pub struct Needs<'a> {
+    main: Predictor<'a>,
+    draft: Option<(Predictor<'a>, (CacheType, CacheType))>,
+    projector: Option<Memory>,
+    devices: Vec<Device>,
+    demands: overhead::Demands,
+    /// The device of the first layer on a GPU: there a projector is loaded.
+    main_device: Option<usize>,
+}
+
+impl<'a> Server<'a> {
+    /// With `settings`, which are this server's own with some of them decided.
+    pub fn needs(&self, settings: &Settings, devices: &[Device], build: Build) -> Result<Needs<'a>, FitError> {
+        let main = Predictor::new(self.model, settings.clone(), devices, build)?;
+        let draft = self.draft.as_ref().map(|draft| draft.predictor(settings, devices, build)).transpose()?;
+        Ok(Needs {
+            main_device: main_device(main.placement()),
+            demands: overhead::Demands::of(self.model),
+            main,
+            draft,
+            projector: self.projector,
+            devices: devices.to_vec(),
+        })
+    }
+}
+
+impl Needs<'_> {
+    /// What one context with these cache types takes.
+    pub fn at(&self, tokens: u32, types: (CacheType, CacheType)) -> Result<Need, FitError> {
+        let settings = self.main.settings_at(tokens, types);
+        let prediction = self.main.at(tokens, types)?;
+        let draft = self.draft.as_ref().map(|(draft, own)| draft.at(tokens, *own)).transpose()?;
         let mut host = Memory::default();
         for memory in prediction.host.values().chain(draft.iter().flat_map(|draft| draft.host.values())) {
             add(&mut host, *memory);
         }
-        let main = main_device(self.model, settings, devices)?;
-        let mut needs = Vec::with_capacity(devices.len());
+        let mut needs = Vec::with_capacity(self.devices.len());
         let mut parts = Vec::new();
-        for (index, device) in devices.iter().enumerate() {
+        for (index, device) in self.devices.iter().enumerate() {
             let mut need = DeviceNeed { memory: prediction.devices[index].memory, overhead: 0 };
             if let Some(draft) = &draft {
                 add(&mut need.memory, draft.devices[index].memory);
             }
-            if let (Some(projector), true) = (self.projector, Some(index) == main) {
+            if let (Some(projector), true) = (self.projector, Some(index) == self.main_device) {
                 add(&mut need.memory, projector);
             }
             if need.memory.total() > 0 {
                 let own = match device.measured_overhead {
                     Some(bytes) => vec![overhead::measured(&device.id, bytes)],
-                    None => {
-                        overhead::of_process(&device.id, device.compute_capability, self.model, settings, &prediction)
-                    }
+                    None => self.demands.of_process(&device.id, device.compute_capability, &settings, &prediction),
                 };
                 need.overhead = own.iter().map(|part| part.bytes.0).sum();
                 parts.extend(own);
             }
             needs.push(need);
         }
-        Ok(Need { settings: settings.clone(), prediction, draft, devices: needs, host, overhead: parts })
+        Ok(Need { settings, prediction, draft, devices: needs, host, overhead: parts })
+    }
+
+    /// Bytes of cache on each device, without a look at anything else.
+    pub(crate) fn cache_bytes(&self, tokens: u32, types: (CacheType, CacheType)) -> Result<Vec<u64>, FitError> {
+        let mut bytes = self.main.cache_bytes(tokens, types)?;
+        if let Some((draft, own)) = &self.draft {
+            bytes.iter_mut().zip(draft.cache_bytes(tokens, *own)?).for_each(|(sum, more)| *sum += more);
+        }
+        Ok(bytes)
+    }
+
+    /// Bytes of weights on one device, a projector's included.
+    pub(crate) fn weights_on(&self, device: usize) -> u64 {
+        let draft = self.draft.as_ref().map_or(0, |(draft, _)| draft.weights_on(device));
+        let projector = self.projector.filter(|_| Some(device) == self.main_device).map_or(0, |memory| memory.model);
+        self.main.weights_on(device) + draft + projector
     }
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
     /// llama-server gives the draft model a context of its own, as long as the target's
     /// (llama.cpp b11434 `common/speculative.cpp:2527`).
-    fn predict(&self, target: &Settings, devices: &[Device], build: Build) -> Result<Prediction, FitError> {
+    fn predictor(
+        &self,
+        target: &Settings,
+        devices: &[Device],
+        build: Build,
+    ) -> Result<(Predictor<'a>, (CacheType, CacheType)), FitError> {
+        let types = (self.cache_type_k, self.cache_type_v);
         let settings = Settings {
-            cache_type_k: self.cache_type_k,
-            cache_type_v: self.cache_type_v,
             gpu_layers: self.gpu_layers,
             cpu_moe_layers: 0,
             tensor_overrides: Vec::new(),
@@ -99,7 +146,7 @@ impl Draft<'_> {
             outputs_max: None,
             ..target.clone()
         };
-        predict(self.model, &settings, devices, build)
+        Ok((Predictor::new(self.model, settings, devices, build)?, types))
     }
 }
 
@@ -109,12 +156,9 @@ fn add(sum: &mut Memory, more: Memory) {
     sum.compute += more.compute;
 }
 
-/// The device of the first layer on a GPU: there a projector is loaded.
-fn main_device(model: &Model, settings: &Settings, devices: &[Device]) -> Result<Option<usize>, FitError> {
-    let placement = Placement::new(model, settings, devices)?;
-    let first = placement.layers.iter().chain([&placement.output]).find_map(|place| match place {
+fn main_device(placement: &Placement) -> Option<usize> {
+    placement.layers.iter().chain([&placement.output]).find_map(|place| match place {
         Place::Device(slot) => placement.used.get(usize::from(*slot)).map(|index| usize::from(*index)),
         Place::Host => None,
-    });
-    Ok(first)
+    })
 }

@@ -43,52 +43,81 @@ pub fn measured(device: &str, bytes: Bytes) -> OverheadPart {
     }
 }
 
-/// What one process takes of one device that it uses.
-pub fn of_process(
-    device: &str,
-    capability: ComputeCapability,
-    model: &Model,
-    settings: &Settings,
-    prediction: &Prediction,
-) -> Vec<OverheadPart> {
-    let part = |what: &str, bytes: u64, less: u64, origin: &str| OverheadPart {
-        device: device.to_owned(),
-        what: what.to_owned(),
-        bytes: Bytes(bytes),
-        less_bytes: Bytes(less),
-        origin: origin.to_owned(),
-    };
-    let tables = estimates::overheads();
-    let mut parts = Vec::new();
-    if let Some(row) = estimates::row(&tables.context, capability, |row| row.capability) {
-        let origin = if row.measured { "measured" } else { "estimated" };
+/// What of a model decides the overhead of its process: it never changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Demands {
+    multiplies_floats: bool,
+    /// Elements of the widest row of activations that a quantized product reads, experts counted as often as they are used.
+    widest: u64,
+    heads: u64,
+}
+
+impl Demands {
+    pub fn of(model: &Model) -> Self {
+        Self {
+            multiplies_floats: multiplies_floats(model),
+            widest: widest(model),
+            heads: model.heads.iter().copied().max().unwrap_or(0),
+        }
+    }
+
+    /// What one process takes of one device that it uses.
+    pub fn of_process(
+        &self,
+        device: &str,
+        capability: ComputeCapability,
+        settings: &Settings,
+        prediction: &Prediction,
+    ) -> Vec<OverheadPart> {
+        let part = |what: &str, bytes: u64, less: u64, origin: &str| OverheadPart {
+            device: device.to_owned(),
+            what: what.to_owned(),
+            bytes: Bytes(bytes),
+            less_bytes: Bytes(less),
+            origin: origin.to_owned(),
+        };
+        let tables = estimates::overheads();
+        let mut parts = Vec::new();
+        if let Some(row) = estimates::row(&tables.context, capability, |row| row.capability) {
+            let origin = if row.measured { "measured" } else { "estimated" };
+            parts.push(part(
+                "CUDA context and kernels",
+                row.mib * MIB,
+                row.less_mib * MIB,
+                &format!("{origin}: {}", row.source),
+            ));
+        }
+        if (self.multiplies_floats || !prediction.flash_attention)
+            && let Some(row) = estimates::row(&tables.cublas, capability, |row| row.capability)
+        {
+            let bytes = (row.workspace_mib + row.kernels_mib) * MIB;
+            parts.push(part("cuBLAS workspace and kernels", bytes, row.kernels_mib * MIB, &row.source));
+        }
+        let pool = self.pool(settings, prediction);
         parts.push(part(
-            "CUDA context and kernels",
-            row.mib * MIB,
-            row.less_mib * MIB,
-            &format!("{origin}: {}", row.source),
+            "scratch pool of kernels",
+            pool,
+            pool / 2,
+            "rule of llama.cpp b11434 ggml/src/ggml-cuda/mmq.cu:188, checked against decoded contexts on the rig",
         ));
+        parts.push(part(
+            "rounding of allocations",
+            BUFFERS * GRANULE,
+            BUFFERS * GRANULE,
+            "cudaMalloc hands out pieces of 2 MiB",
+        ));
+        parts
     }
-    if (multiplies_floats(model) || !prediction.flash_attention)
-        && let Some(row) = estimates::row(&tables.cublas, capability, |row| row.capability)
-    {
-        let bytes = (row.workspace_mib + row.kernels_mib) * MIB;
-        parts.push(part("cuBLAS workspace and kernels", bytes, row.kernels_mib * MIB, &row.source));
+
+    /// The largest temporary that kernels ask for: activations as `q8_1` blocks; without flash attention also the attention
+    /// matrix in halves. A pool never shrinks and grows in granules.
+    fn pool(&self, settings: &Settings, prediction: &Prediction) -> u64 {
+        let tokens = u64::from(settings.ubatch.min(settings.batch));
+        let activations = tokens * self.widest * 36 / 32;
+        let attention =
+            if prediction.flash_attention { ATTENTION_POOL } else { self.heads * tokens * prediction.context_per_slot };
+        (activations + attention).next_multiple_of(GRANULE)
     }
-    let pool = pool(model, settings, prediction);
-    parts.push(part(
-        "scratch pool of kernels",
-        pool,
-        pool / 2,
-        "rule of llama.cpp b11434 ggml/src/ggml-cuda/mmq.cu:188, checked against decoded contexts on the rig",
-    ));
-    parts.push(part(
-        "rounding of allocations",
-        BUFFERS * GRANULE,
-        BUFFERS * GRANULE,
-        "cudaMalloc hands out pieces of 2 MiB",
-    ));
-    parts
 }
 
 /// What Windows keeps of a card of `total` bytes from any one process.
@@ -106,24 +135,13 @@ fn multiplies_floats(model: &Model) -> bool {
     })
 }
 
-/// The largest temporary that kernels ask for: activations as `q8_1` blocks, experts counted as often as they are used;
-/// without flash attention also the attention matrix in halves. A pool never shrinks and grows in granules.
-fn pool(model: &Model, settings: &Settings, prediction: &Prediction) -> u64 {
-    let tokens = u64::from(settings.ubatch.min(settings.batch));
+fn widest(model: &Model) -> u64 {
     let used_experts = model.whole("expert_used_count").unwrap_or(1).max(1);
-    let widest = model
+    model
         .weights
         .iter()
         .filter(|weight| matches!(weight.class, Class::Layer(_)) && weight.kind.is_quantized())
         .map(|weight| weight.dims[0].next_multiple_of(512) * if weight.dims[2] > 1 { used_experts } else { 1 })
         .max()
-        .unwrap_or(model.embedding);
-    let activations = tokens * widest * 36 / 32;
-    let attention = if prediction.flash_attention {
-        ATTENTION_POOL
-    } else {
-        let heads = model.heads.iter().copied().max().unwrap_or(0);
-        heads * tokens * prediction.context_per_slot
-    };
-    (activations + attention).next_multiple_of(GRANULE)
+        .unwrap_or(model.embedding)
 }

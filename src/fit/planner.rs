@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::choice::{self, Preference};
 use super::need::Need;
 use super::plan::{LimitedBy, MemoryParts, Plan, PlanDevice, PlanModel, PlanOption, PlanServer, SCHEMA};
-use super::search::{Budget, Found, Search, Wish};
+use super::search::{Asked, Budget, Found, Search, Wish};
 use super::settings::{CacheType, Device, FlashAttention};
 use super::speed::{self, Reader};
 use super::{Build, FitError, Model};
@@ -64,10 +64,13 @@ impl Question<'_> {
         let flash_attention =
             self.models.first().map_or(FlashAttention::Auto, |one| one.wish.server.settings.flash_attention);
         let pairs = choice::pairs(self.cache_type_k, self.cache_type_v, flash_attention, &self.kernels);
+        let wishes: Vec<&Wish<'_>> = self.models.iter().map(|model| &model.wish).collect();
+        let budgets = self.budgets();
+        let search = Search::new(&wishes, &budgets, self.build)?;
         let mut options = Vec::new();
         let mut refused = None;
         for types in &pairs {
-            match self.option(*types) {
+            match self.option(&search, *types) {
                 Ok(Some(option)) => options.push(option),
                 Ok(None) => {}
                 // A pair that the model cannot have is no option, unless nothing else is left.
@@ -103,20 +106,18 @@ impl Question<'_> {
     }
 
     /// The option of one pair of types; none where the pair means nothing to these models.
-    fn option(&self, types: (CacheType, CacheType)) -> Result<Option<PlanOption>, FitError> {
-        let wishes: Vec<&Wish<'_>> = self.models.iter().map(|model| &model.wish).collect();
-        let budgets = self.budgets();
-        let beyond = self.preference == Preference::Context;
-        let search = Search { wishes: &wishes, budgets: &budgets, build: self.build, types, beyond_training: beyond };
-        let found = search.largest()?;
-        let asked = self.cache_type_k.is_some() || self.cache_type_v.is_some();
+    fn option(&self, search: &Search<'_>, types: (CacheType, CacheType)) -> Result<Option<PlanOption>, FitError> {
+        let asked = Asked { types, beyond_training: self.preference == Preference::Context };
+        let found = search.largest(asked)?;
+        let is_chosen = self.cache_type_k.is_some() || self.cache_type_v.is_some();
         let has_cache = found.servers.iter().any(|server| server.need.prediction.kv_bytes > 0);
         let leaves_gpu = |need: &Need| types.1.is_quantized() && !need.prediction.attention_stays;
-        if !asked && types.1.is_quantized() && (!has_cache || found.servers.iter().any(|one| leaves_gpu(&one.need))) {
+        if !is_chosen && types.1.is_quantized() && (!has_cache || found.servers.iter().any(|one| leaves_gpu(&one.need)))
+        {
             return Ok(None);
         }
         let trained = found.fits && found.servers.iter().any(|one| one.limited_by == LimitedBy::TrainContext);
-        let larger = if trained { Some(Search { beyond_training: true, ..search }.largest()?) } else { None };
+        let larger = if trained { Some(search.largest(Asked { beyond_training: true, ..asked })?) } else { None };
         Ok(Some(self.shown_option(&found, larger.as_ref())))
     }
 

@@ -15,7 +15,7 @@ use super::graph::tensor::{Op, Place};
 use super::memory;
 use super::model::Model;
 use super::placement::Placement;
-use super::settings::{Device, FlashAttention, Settings};
+use super::settings::{CacheType, Device, FlashAttention, Settings};
 
 /// What llama.cpp's memory breakdown shows for a device, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,33 +78,157 @@ pub struct Prediction {
 
 /// Predicts one configuration. Milliseconds at most; no IO.
 pub fn predict(model: &Model, settings: &Settings, devices: &[Device], build: Build) -> Result<Prediction, FitError> {
-    let mut context = Context::new(model, settings)?;
-    let placement = Placement::new(model, settings, devices)?;
-    check_types(model, &context)?;
-    let quantized_v = context.kind_v.is_quantized();
-    context.flash_attention = settings.flash_attention != FlashAttention::Off;
-    if quantized_v && !context.flash_attention {
-        return Err(FitError::QuantizedVNeedsFlashAttention);
+    let predictor = Predictor::new(model, settings.clone(), devices, build)?;
+    predictor.at(settings.context, (settings.cache_type_k, settings.cache_type_v))
+}
+
+/// One model with one set of flags on given devices. What neither the context nor the cache types change is worked out once:
+/// the placement, the weights by place, and which layers repeat.
+#[derive(Debug)]
+pub struct Predictor<'a> {
+    model: &'a Model,
+    settings: Settings,
+    devices: Vec<Device>,
+    build: Build,
+    placement: Placement,
+    layers: Layers,
+    weights: (memory::ByPlace, &'static str),
+}
+
+impl<'a> Predictor<'a> {
+    pub fn new(model: &'a Model, settings: Settings, devices: &[Device], build: Build) -> Result<Self, FitError> {
+        let placement = Placement::new(model, &settings, devices)?;
+        let layers = Layers::without_repeats(model, &placement);
+        let weights = memory::weights(model, &placement, settings.load_mode, settings.mtp_draft_tokens > 0);
+        Ok(Self { model, settings, devices: devices.to_vec(), build, placement, layers, weights })
     }
-    // A quantized V forces flash attention on: then nothing is probed.
-    let probes = settings.flash_attention == FlashAttention::Auto && !quantized_v;
-    let mut compute = vec![0; placement.used.len() + 1];
-    let mut attention_stays = true;
-    let layers = Layers::without_repeats(model, &placement);
-    for variant in build.variants() {
-        let replay = |context: &Context| {
-            Replay { model, context, placement: &placement, settings, devices, variant: *variant, layers: &layers }
-                .run()
-        };
-        let mut result = replay(&context);
-        if probes && context.flash_attention && !result.attention_stays {
-            context.flash_attention = false;
-            result = replay(&context);
+
+    pub(crate) fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// The flags, with this context and these types of K and V.
+    pub(crate) fn settings_at(&self, context: u32, types: (CacheType, CacheType)) -> Settings {
+        Settings { context, cache_type_k: types.0, cache_type_v: types.1, ..self.settings.clone() }
+    }
+
+    /// Predicts one context and pair of cache types.
+    pub fn at(&self, tokens: u32, types: (CacheType, CacheType)) -> Result<Prediction, FitError> {
+        let settings = &self.settings_at(tokens, types);
+        let mut context = Context::new(self.model, settings)?;
+        check_types(self.model, &context)?;
+        let quantized_v = context.kind_v.is_quantized();
+        context.flash_attention = settings.flash_attention != FlashAttention::Off;
+        if quantized_v && !context.flash_attention {
+            return Err(FitError::QuantizedVNeedsFlashAttention);
         }
-        attention_stays &= result.attention_stays;
-        compute.iter_mut().zip(result.peaks).for_each(|(most, peak)| *most = (*most).max(peak));
+        // A quantized V forces flash attention on: then nothing is probed.
+        let probes = settings.flash_attention == FlashAttention::Auto && !quantized_v;
+        let mut compute = vec![0; self.placement.used.len() + 1];
+        let mut attention_stays = true;
+        for variant in self.build.variants() {
+            let replay = |context: &Context| {
+                Replay {
+                    model: self.model,
+                    context,
+                    placement: &self.placement,
+                    settings,
+                    devices: &self.devices,
+                    variant: *variant,
+                    layers: &self.layers,
+                }
+                .run()
+            };
+            let mut result = replay(&context);
+            if probes && context.flash_attention && !result.attention_stays {
+                context.flash_attention = false;
+                result = replay(&context);
+            }
+            attention_stays &= result.attention_stays;
+            compute.iter_mut().zip(result.peaks).for_each(|(most, peak)| *most = (*most).max(peak));
+        }
+        Ok(self.assemble(&Parts { context, compute, attention_stays }))
     }
-    Ok(assemble(model, settings, devices, build, &Parts { context, placement, compute, attention_stays }))
+
+    pub(crate) fn weights_on(&self, device: usize) -> u64 {
+        let slot = self.placement.used.iter().position(|used| usize::from(*used) == device);
+        slot.map_or(0, |slot| at(&self.weights.0, Place::Device(slot as u8)))
+    }
+
+    /// Bytes of KV cache and recurrent state on each device. Flash attention is taken to be on unless the flags forbid it:
+    /// for a first guess, where nothing is replayed yet.
+    pub(crate) fn cache_bytes(&self, tokens: u32, types: (CacheType, CacheType)) -> Result<Vec<u64>, FitError> {
+        let settings = self.settings_at(tokens, types);
+        let mut context = Context::new(self.model, &settings)?;
+        context.flash_attention = settings.flash_attention != FlashAttention::Off;
+        let (kv, _) = memory::kv_cache(self.model, &context, &self.placement);
+        let (state, _) = memory::recurrent_state(self.model, &context, &self.placement);
+        let mut bytes = vec![0; self.devices.len()];
+        for (slot, index) in self.placement.used.iter().enumerate() {
+            let place = Place::Device(slot as u8);
+            bytes[*index as usize] = at(&kv, place) + at(&state, place);
+        }
+        Ok(bytes)
+    }
+
+    fn assemble(&self, parts: &Parts) -> Prediction {
+        let Self { model, devices, placement, weights: (weights, host_name), .. } = self;
+        let Parts { context, compute, attention_stays } = parts;
+        let (kv, kv_bytes) = memory::kv_cache(model, context, placement);
+        let (state, recurrent_bytes) = memory::recurrent_state(model, context, placement);
+        let mut device_memory: Vec<DeviceMemory> =
+            devices.iter().map(|device| DeviceMemory { id: device.id.clone(), memory: Memory::default() }).collect();
+        for (slot, index) in placement.used.iter().enumerate() {
+            let place = Place::Device(slot as u8);
+            device_memory[*index as usize].memory = Memory {
+                model: at(weights, place),
+                context: at(&kv, place) + at(&state, place),
+                compute: compute[slot],
+            };
+        }
+        let mut host = HostMemory::new();
+        let without_gpu = placement.used.is_empty();
+        let host_name = if without_gpu && *host_name == "CUDA_Host" { "CPU" } else { *host_name };
+        host.entry(host_name).or_default().model += at(weights, Place::Host);
+        host.entry(if without_gpu { "CPU" } else { "CUDA_Host" }).or_default().compute += compute[placement.used.len()];
+        let host_context = at(&kv, Place::Host) + at(&state, Place::Host);
+        if host_context > 0 {
+            host.entry("CPU").or_default().context += host_context;
+        }
+        Prediction {
+            devices: device_memory,
+            host,
+            output_buffer: model.vocabulary * context.sequences * 4,
+            kv_bytes,
+            recurrent_bytes,
+            bytes_per_token: memory::bytes_per_token(model, context),
+            flash_attention: context.flash_attention,
+            attention_stays: *attention_stays,
+            gpu_layers: placement.gpu_layers,
+            context: context.cells_total,
+            context_per_slot: context.cells_per_sequence,
+            layers: placement
+                .layers
+                .iter()
+                .map(|place| match place {
+                    Place::Device(slot) => LayerPlace::Device(placement.used[*slot as usize] as usize),
+                    Place::Host => LayerPlace::Host,
+                })
+                .collect(),
+            notes: self.build.note().into_iter().collect(),
+        }
+    }
+}
+
+fn at(by_place: &memory::ByPlace, place: Place) -> u64 {
+    by_place.get(&place).copied().unwrap_or(0)
+}
+
+/// What one configuration adds to its [`Predictor`].
+struct Parts {
+    context: Context,
+    compute: Vec<u64>,
+    attention_stays: bool,
 }
 
 fn check_types(model: &Model, context: &Context) -> Result<(), FitError> {
@@ -119,59 +243,6 @@ fn check_types(model: &Model, context: &Context) -> Result<(), FitError> {
         }
     }
     Ok(())
-}
-
-struct Parts {
-    context: Context,
-    placement: Placement,
-    compute: Vec<u64>,
-    attention_stays: bool,
-}
-
-fn assemble(model: &Model, settings: &Settings, devices: &[Device], build: Build, parts: &Parts) -> Prediction {
-    let Parts { context, placement, compute, attention_stays } = parts;
-    let (weights, host_name) = memory::weights(model, placement, settings.load_mode, settings.mtp_draft_tokens > 0);
-    let (kv, kv_bytes) = memory::kv_cache(model, context, placement);
-    let (state, recurrent_bytes) = memory::recurrent_state(model, context, placement);
-    let at = |by_place: &memory::ByPlace, place| by_place.get(&place).copied().unwrap_or(0);
-    let mut device_memory: Vec<DeviceMemory> =
-        devices.iter().map(|device| DeviceMemory { id: device.id.clone(), memory: Memory::default() }).collect();
-    for (slot, index) in placement.used.iter().enumerate() {
-        let place = Place::Device(slot as u8);
-        device_memory[*index as usize].memory =
-            Memory { model: at(&weights, place), context: at(&kv, place) + at(&state, place), compute: compute[slot] };
-    }
-    let mut host = HostMemory::new();
-    let without_gpu = placement.used.is_empty();
-    let host_name = if without_gpu && host_name == "CUDA_Host" { "CPU" } else { host_name };
-    host.entry(host_name).or_default().model += at(&weights, Place::Host);
-    host.entry(if without_gpu { "CPU" } else { "CUDA_Host" }).or_default().compute += compute[placement.used.len()];
-    let host_context = at(&kv, Place::Host) + at(&state, Place::Host);
-    if host_context > 0 {
-        host.entry("CPU").or_default().context += host_context;
-    }
-    Prediction {
-        devices: device_memory,
-        host,
-        output_buffer: model.vocabulary * context.sequences * 4,
-        kv_bytes,
-        recurrent_bytes,
-        bytes_per_token: memory::bytes_per_token(model, context),
-        flash_attention: context.flash_attention,
-        attention_stays: *attention_stays,
-        gpu_layers: placement.gpu_layers,
-        context: context.cells_total,
-        context_per_slot: context.cells_per_sequence,
-        layers: placement
-            .layers
-            .iter()
-            .map(|place| match place {
-                Place::Device(slot) => LayerPlace::Device(placement.used[*slot as usize] as usize),
-                Place::Host => LayerPlace::Host,
-            })
-            .collect(),
-        notes: build.note().into_iter().collect(),
-    }
 }
 
 /// The graphs that llama.cpp reserves, replayed for one variant.

@@ -3,7 +3,7 @@
 use super::Model;
 use super::plan::{PlanOption, PlanRemedy};
 use super::planner::{Question, SHORT};
-use super::search::{Found, Search, Wish};
+use super::search::{Asked, Found, Search, Wish};
 use super::settings::CacheType;
 use crate::manifest::models;
 use crate::units::{Bytes, grouped};
@@ -53,8 +53,8 @@ impl<'a> Attempt<'a> {
         let wishes: Vec<&Wish<'_>> = wishes.iter().collect();
         let budgets = self.question.budgets();
         let build = self.question.build;
-        let search = Search { wishes: &wishes, budgets: &budgets, build, types, beyond_training };
-        search.largest().ok().filter(|found| found.fits)
+        let search = Search::new(&wishes, &budgets, build).ok()?;
+        search.largest(Asked { types, beyond_training }).ok().filter(|found| found.fits)
     }
 
     fn any(&self, test: impl Fn(&Wish<'a>) -> bool) -> bool {
@@ -133,9 +133,9 @@ impl<'a> Attempt<'a> {
             let wishes = [&wish];
             let budgets = self.question.budgets();
             let build = self.question.build;
-            let search =
-                Search { wishes: &wishes, budgets: &budgets, build, types: self.types, beyond_training: false };
-            let found = search.largest().ok().filter(|found| found.fits)?;
+            let search = Search::new(&wishes, &budgets, build).ok()?;
+            let asked = Asked { types: self.types, beyond_training: false };
+            let found = search.largest(asked).ok().filter(|found| found.fits)?;
             let size = Bytes(file.model.file_bytes());
             let what = format!("take {}:{quantization}, a file of {size}", entry.name);
             Some(remedy(what, &[&format!("{}:{quantization}", entry.name)], &found))

@@ -1,6 +1,6 @@
 //! The largest contexts that fit: one scale for all servers of a plan, found by narrowing a bracket, so padding and steps cannot fool it.
 
-use super::need::{Need, Server};
+use super::need::{Need, Needs, Server};
 use super::plan::LimitedBy;
 use super::settings::{CacheType, Device, GpuLayers, Settings};
 use super::{Build, FitError};
@@ -48,160 +48,244 @@ const CELL_PADDING: u32 = 256;
 /// No cache is longer: positions are 32-bit and masks are indexed by them.
 const LONGEST: u32 = 1 << 26;
 
-/// The search for one pair of cache types.
-#[derive(Debug, Clone, Copy)]
+/// The search for the servers of one plan: what neither contexts nor cache types change is worked out once for all of them.
+#[derive(Debug)]
 pub struct Search<'a> {
-    pub wishes: &'a [&'a Wish<'a>],
-    pub budgets: &'a [Budget],
-    pub build: Build,
+    wishes: Vec<&'a Wish<'a>>,
+    budgets: &'a [Budget],
+    devices: Vec<Device>,
+    build: Build,
+    /// With the layers on the GPUs that the flags say.
+    servers: Vec<Needs<'a>>,
+}
+
+/// What is asked of a [`Search`].
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
     pub types: (CacheType, CacheType),
     /// Whether a largest context may pass what the model was trained on.
     pub beyond_training: bool,
 }
 
-impl Search<'_> {
-    /// The configuration with the largest contexts; one that does not fit, at the smallest contexts worth proposing, where none does.
-    pub fn largest(&self) -> Result<Found, FitError> {
-        let mut layers = vec![Layers::default(); self.wishes.len()];
-        let mut least = self.at_step(0, &layers)?;
-        if !least.fits {
-            let Some(chosen) = self.with_fewer_layers(&mut layers)? else { return Ok(least) };
-            least = chosen;
-        }
-        let steps = self.steps();
-        if steps == 0 {
-            return Ok(least);
-        }
-        let most = self.at_step(steps, &layers)?;
-        if most.fits { Ok(most) } else { self.bracket((0, least), (steps, most), &layers) }
+impl<'a> Search<'a> {
+    pub fn new(wishes: &[&'a Wish<'a>], budgets: &'a [Budget], build: Build) -> Result<Self, FitError> {
+        let devices: Vec<Device> = budgets.iter().map(|budget| budget.device.clone()).collect();
+        let needs = |wish: &&'a Wish<'a>| wish.server.needs(&wish.server.settings, &devices, build);
+        let servers = wishes.iter().map(needs).collect::<Result<_, _>>()?;
+        Ok(Self { wishes: wishes.to_vec(), budgets, devices, build, servers })
     }
 
-    /// Narrows between a step that fits and one that does not until they are neighbours.
-    fn bracket(&self, mut low: (u64, Found), mut high: (u64, Found), layers: &[Layers]) -> Result<Found, FitError> {
-        let mut halve = false;
-        while high.0 - low.0 > 1 {
-            let width = high.0 - low.0;
-            // Need grows nearly linearly with context, so the secant lands beside the answer; halving bounds the worst case.
-            let (room, short) = (tightest(&low.1) as f64, -(tightest(&high.1) as f64));
-            let part = if halve { 0.5 } else { room / (room + short) };
-            let guess = (low.0 + (width as f64 * part) as u64).clamp(low.0 + 1, high.0 - 1);
-            let found = self.at_step(guess, layers)?;
-            let neighbour = if found.fits {
-                low = (guess, found);
-                guess + 1
-            } else {
-                high = (guess, found);
-                guess - 1
-            };
-            if low.0 < neighbour && neighbour < high.0 {
-                let found = self.at_step(neighbour, layers)?;
-                if found.fits {
-                    low = (neighbour, found);
-                } else {
-                    high = (neighbour, found);
-                }
-            }
-            halve = (high.0 - low.0) * 4 > width;
+    /// The configuration with the largest contexts; one that does not fit, at the smallest contexts worth proposing, where none does.
+    pub fn largest(&self, asked: Asked) -> Result<Found, FitError> {
+        let found = self.climb(&self.servers, asked)?;
+        if found.fits {
+            return Ok(found);
         }
-        Ok(low.1)
+        match self.with_fewer_layers(asked)? {
+            Some(servers) => self.climb(&servers, asked),
+            None => Ok(found),
+        }
+    }
+
+    /// The configuration at one step of the scale: for those who want to see that the next one does not fit.
+    pub fn at_step(&self, step: u64, asked: Asked) -> Result<Found, FitError> {
+        self.at(&self.servers, step, asked)
     }
 
     /// Steps of the scale up to where every context is at its longest.
-    fn steps(&self) -> u64 {
+    pub fn steps(&self, asked: Asked) -> u64 {
         let open = self.wishes.iter().filter(|wish| wish.context.is_none());
         open.map(|wish| {
-            let span = f64::from(self.longest(wish).saturating_sub(self.shortest(wish)));
+            let span = f64::from(longest(wish, asked).saturating_sub(shortest(wish, asked)));
             (span / (f64::from(CELL_PADDING) * wish.weight)).ceil() as u64
         })
         .max()
         .unwrap_or(0)
     }
 
-    fn at_step(&self, step: u64, layers: &[Layers]) -> Result<Found, FitError> {
-        self.at(step as f64 * f64::from(CELL_PADDING), layers)
+    /// The last step that fits, or the first one where none does. Each step that decides is a real prediction.
+    fn climb(&self, servers: &[Needs<'_>], asked: Asked) -> Result<Found, FitError> {
+        let steps = self.steps(asked);
+        let slope = self.slope(servers, steps, asked)?;
+        let mut low: Option<(u64, Found)> = None;
+        let mut high: Option<(u64, Found)> = None;
+        let mut next = self.first_guess(servers, steps, asked)?;
+        let mut tries = 0;
+        loop {
+            let found = self.at(servers, next, asked)?;
+            let end = if found.fits { steps } else { 0 };
+            if next == end {
+                return Ok(found);
+            }
+            if found.fits {
+                low = Some((next, found));
+            } else {
+                high = Some((next, found));
+            }
+            tries += 1;
+            next = match (&low, &high) {
+                (Some((fits, found)), Some((fails, _))) if fails - fits == 1 => return Ok(found.clone()),
+                (Some(low), Some(high)) => between((low.0, &low.1), (high.0, &high.1), tries),
+                // Only the cache grows for sure: what else grows makes the next step up too long, and the one down long enough.
+                (Some((step, found)), None) => step.saturating_add(moves(found, &slope).max(1)).min(steps),
+                (None, Some((step, found))) => step.saturating_sub((moves(found, &slope) + 1) << (tries - 1).min(16)),
+                (None, None) => return Err(FitError::Overflow { what: "the search" }),
+            };
+        }
     }
 
-    /// Every server at `scale` tokens for each unit of its weight.
-    fn at(&self, scale: f64, layers: &[Layers]) -> Result<Found, FitError> {
-        let devices: Vec<Device> = self.budgets.iter().map(|budget| budget.device.clone()).collect();
-        let mut left: Vec<i64> = self.budgets.iter().map(|budget| budget.usable as i64).collect();
-        let mut servers = Vec::with_capacity(self.wishes.len());
-        for (wish, layers) in self.wishes.iter().zip(layers) {
-            let (context, limited_by) = self.context_at(wish, scale);
-            let settings = layers.apply(&Settings {
-                context,
-                cache_type_k: self.types.0,
-                cache_type_v: self.types.1,
-                ..wish.server.settings.clone()
+    /// Bytes of cache that one more step costs each device, where contexts are long.
+    fn slope(&self, servers: &[Needs<'_>], steps: u64, asked: Asked) -> Result<Vec<f64>, FitError> {
+        if steps == 0 {
+            return Ok(vec![0.0; self.devices.len()]);
+        }
+        let middle = steps / 2;
+        let (near, far) = (self.cache_bytes(servers, middle, asked)?, self.cache_bytes(servers, steps, asked)?);
+        let width = (steps - middle) as f64;
+        Ok(near.iter().zip(far).map(|(near, far)| (far as f64 - *near as f64) / width).collect())
+    }
+
+    /// Where the cache alone would fill what the weights leave: replaying starts there, so it is never far from the answer.
+    fn first_guess(&self, servers: &[Needs<'_>], steps: u64, asked: Asked) -> Result<u64, FitError> {
+        let rooms = |step: u64| -> Result<i64, FitError> {
+            let cache = self.cache_bytes(servers, step, asked)?;
+            let room = self.budgets.iter().zip(cache).enumerate().map(|(index, (budget, cache))| {
+                let weights: u64 = servers.iter().map(|server| server.weights_on(index)).sum();
+                budget.usable as i64 - weights as i64 - cache as i64
             });
-            let need = wish.server.need(&settings, &devices, self.build)?;
+            Ok(room.min().unwrap_or(0))
+        };
+        let (mut low, mut high) = (0, steps);
+        let (mut room_low, mut room_high) = (rooms(low)?, rooms(high)?);
+        if room_high >= 0 {
+            return Ok(steps);
+        }
+        if room_low < 0 {
+            return Ok(0);
+        }
+        // Caches grow in straight lines but for windows that fill up: a few steps are near enough.
+        for _ in 0..4 {
+            let part = room_low as f64 / (room_low - room_high) as f64;
+            let guess = (low + ((high - low) as f64 * part) as u64).clamp(low, high);
+            let room = rooms(guess)?;
+            if room >= 0 {
+                (low, room_low) = (guess, room);
+            } else {
+                (high, room_high) = (guess, room);
+            }
+        }
+        Ok(low)
+    }
+
+    fn cache_bytes(&self, servers: &[Needs<'_>], step: u64, asked: Asked) -> Result<Vec<u64>, FitError> {
+        let mut sum = vec![0; self.devices.len()];
+        for (wish, server) in self.wishes.iter().zip(servers) {
+            let (context, _) = context_at(wish, step, asked);
+            sum.iter_mut().zip(server.cache_bytes(context, asked.types)?).for_each(|(sum, more)| *sum += more);
+        }
+        Ok(sum)
+    }
+
+    /// Every server at `step` times the padding for each unit of its weight.
+    fn at(&self, servers: &[Needs<'_>], step: u64, asked: Asked) -> Result<Found, FitError> {
+        let mut left: Vec<i64> = self.budgets.iter().map(|budget| budget.usable as i64).collect();
+        let mut found = Vec::with_capacity(self.wishes.len());
+        for (wish, server) in self.wishes.iter().zip(servers) {
+            let (context, limited_by) = context_at(wish, step, asked);
+            let need = server.at(context, asked.types)?;
             for (left, need) in left.iter_mut().zip(&need.devices) {
                 *left -= need.total() as i64;
             }
-            servers.push(FoundServer { need, limited_by });
+            found.push(FoundServer { need, limited_by });
         }
-        Ok(Found { servers, fits: left.iter().all(|left| *left >= 0), headroom: left })
+        Ok(Found { servers: found, fits: left.iter().all(|left| *left >= 0), headroom: left })
     }
 
     /// Moves experts, then layers, of the servers that allow it into host memory: as few as make the smallest contexts fit.
-    fn with_fewer_layers(&self, layers: &mut [Layers]) -> Result<Option<Found>, FitError> {
+    fn with_fewer_layers(&self, asked: Asked) -> Result<Option<Vec<Needs<'a>>>, FitError> {
+        let mut layers = vec![Layers::default(); self.wishes.len()];
+        let fits = |layers: &[Layers]| Ok::<_, FitError>(self.at(&self.servers_with(layers)?, 0, asked)?.fits);
         for index in 0..layers.len() {
-            let wish = &self.wishes[index];
+            let wish = self.wishes[index];
             let all = wish.server.model.layers_all;
             if wish.choose_cpu_moe && has_experts(&wish.server) {
                 layers[index].cpu_moe = Some(all);
-                let found = self.at(0.0, layers)?;
-                if found.fits || !wish.choose_layers {
-                    if !found.fits {
-                        continue;
-                    }
+                if fits(&layers)? {
                     let least = fewest(all, |count| {
                         layers[index].cpu_moe = Some(count);
-                        Ok(self.at(0.0, layers)?.fits)
+                        fits(&layers)
                     })?;
                     layers[index].cpu_moe = Some(least);
-                    return Ok(Some(self.at(0.0, layers)?));
+                    return self.servers_with(&layers).map(Some);
                 }
             }
             if wish.choose_layers {
                 let host = fewest(all + 1, |count| {
                     layers[index].gpu = Some(all + 1 - count);
-                    Ok(self.at(0.0, layers)?.fits)
+                    fits(&layers)
                 })?;
                 layers[index].gpu = Some(all + 1 - host);
-                let found = self.at(0.0, layers)?;
-                if found.fits {
-                    return Ok(Some(found));
+                if fits(&layers)? {
+                    return self.servers_with(&layers).map(Some);
                 }
             }
         }
         Ok(None)
     }
 
-    /// The longest context worth proposing: what the model was trained on, for each slot that has its own part.
-    fn longest(&self, wish: &Wish<'_>) -> u32 {
-        if self.beyond_training {
-            return LONGEST;
-        }
-        wish.server.model.train_context.saturating_mul(wish.parts()).clamp(1, LONGEST)
+    fn servers_with(&self, layers: &[Layers]) -> Result<Vec<Needs<'a>>, FitError> {
+        let pairs = self.wishes.iter().zip(layers);
+        pairs
+            .map(|(wish, layers)| wish.server.needs(&layers.apply(&wish.server.settings), &self.devices, self.build))
+            .collect()
     }
+}
 
-    fn shortest(&self, wish: &Wish<'_>) -> u32 {
-        wish.min_context.max(wish.step().min(self.longest(wish)))
+/// Steps that the tightest device's room, or lack of it, is worth.
+fn moves(found: &Found, slope: &[f64]) -> u64 {
+    let is_short = !found.fits;
+    let on_device = |(room, slope): (&i64, &f64)| (room.unsigned_abs() as f64 / slope.max(1.0)) as u64;
+    let devices = found.headroom.iter().zip(slope);
+    if is_short {
+        devices.filter(|(room, _)| **room < 0).map(on_device).max().unwrap_or(0)
+    } else {
+        devices.map(on_device).min().unwrap_or(0)
     }
+}
 
-    fn context_at(&self, wish: &Wish<'_>, scale: f64) -> (u32, LimitedBy) {
-        if let Some(context) = wish.context {
-            return (context, LimitedBy::Requested);
-        }
-        let (shortest, longest) = (self.shortest(wish), self.longest(wish));
-        let wanted = f64::from(shortest) + scale * wish.weight;
-        if wanted >= f64::from(longest) {
-            return (longest.max(shortest), LimitedBy::TrainContext);
-        }
-        let wanted = wanted as u32;
-        ((wanted - wanted % wish.step()).max(shortest), LimitedBy::Vram)
+/// A step between one that fits and one that does not: where straight lines between them would fill the first device.
+/// Every third is the middle, which bounds the worst case.
+fn between(low: (u64, &Found), high: (u64, &Found), tries: u32) -> u64 {
+    let width = high.0 - low.0;
+    let filled = low.1.headroom.iter().zip(&high.1.headroom).filter(|(_, short)| **short < 0);
+    let part = filled.map(|(room, short)| *room as f64 / (*room - *short) as f64).fold(1.0, f64::min);
+    let part = if tries.is_multiple_of(6) { 0.5 } else { part };
+    (low.0 + (width as f64 * part) as u64).clamp(low.0 + 1, high.0 - 1)
+}
+
+/// The longest context worth proposing: what the model was trained on, for each slot that has its own part.
+fn longest(wish: &Wish<'_>, asked: Asked) -> u32 {
+    if asked.beyond_training {
+        return LONGEST;
     }
+    wish.server.model.train_context.saturating_mul(wish.parts()).clamp(1, LONGEST)
+}
+
+fn shortest(wish: &Wish<'_>, asked: Asked) -> u32 {
+    wish.min_context.max(wish.step().min(longest(wish, asked)))
+}
+
+fn context_at(wish: &Wish<'_>, step: u64, asked: Asked) -> (u32, LimitedBy) {
+    if let Some(context) = wish.context {
+        return (context, LimitedBy::Requested);
+    }
+    let (shortest, longest) = (shortest(wish, asked), longest(wish, asked));
+    let wanted = f64::from(shortest) + step as f64 * f64::from(CELL_PADDING) * wish.weight;
+    if wanted >= f64::from(longest) {
+        return (longest.max(shortest), LimitedBy::TrainContext);
+    }
+    let wanted = wanted as u32;
+    ((wanted - wanted % wish.step()).max(shortest), LimitedBy::Vram)
 }
 
 /// The smallest count up to `most` that passes, or `most`; what passes at one count passes at every larger.
@@ -216,11 +300,6 @@ fn fewest(most: u32, mut passes: impl FnMut(u32) -> Result<bool, FitError>) -> R
 
 fn has_experts(server: &Server<'_>) -> bool {
     server.model.whole("expert_count").is_some_and(|count| count > 0)
-}
-
-/// The least of what is left, bytes.
-fn tightest(found: &Found) -> i64 {
-    found.headroom.iter().copied().min().unwrap_or(0)
 }
 
 /// Layers that the search took over.
