@@ -128,6 +128,9 @@ pub fn assemble(
     {
         cuda.reason = format!("its name says CUDA, but {}", cuda.reason);
     }
+    let server =
+        members.iter().find(|member| matches!(file_name(&member.path).as_str(), "llama-server" | "llama-server.exe"));
+    let server_missing = server.map_or_else(Vec::new, |server| program_lacks(server, members, machinery.host));
     Build {
         path: shown.to_owned(),
         kind,
@@ -135,11 +138,9 @@ pub fn assemble(
         tag: versions.tag,
         commit: versions.commit,
         ggml_version: versions.ggml,
-        server: members
-            .iter()
-            .map(|member| &member.path)
-            .find(|path| matches!(file_name(path).as_str(), "llama-server" | "llama-server.exe"))
-            .cloned(),
+        server: server.map(|member| member.path.clone()),
+        server_missing,
+        unknown_architectures: Vec::new(),
         backends,
         system_info: None,
         devices: Vec::new(),
@@ -264,29 +265,43 @@ fn foreign(image: &Image) -> Option<String> {
         .then(|| format!("it is for {}, and this machine is {}", image.machine.name(), machine.name()))
 }
 
+/// What the loader finds for a backend.
 fn dependencies(holder: &Member, members: &[Member], host: &Host) -> Vec<Dependency> {
-    let loaded = |member: &Member| Loaded { path: member.path.clone(), image: member.image.clone() };
-    let file = loaded(holder);
-    match holder.image.format {
+    // What the process has loaded before it loads a backend: the libraries that the backend links back to.
+    let needed = |member: &&Member| {
+        let name = member.image.name.clone().unwrap_or_else(|| file_name(&member.path));
+        member.path != holder.path && holder.image.needed.contains(&name)
+    };
+    let base: Vec<Loaded> = members.iter().filter(needed).map(loaded).collect();
+    resolve(holder, members, &base, host)
+}
+
+fn resolve(file: &Member, members: &[Member], base: &[Loaded], host: &Host) -> Vec<Dependency> {
+    match file.image.format {
         Format::Pe => {
             let beside: BTreeSet<String> =
                 members.iter().map(|member| file_name(&member.path).to_ascii_lowercase()).collect();
-            let opening = Opening::of(&holder.path, &members.iter().map(|member| member.path.as_path()));
+            let opening = Opening::of(&file.path, &members.iter().map(|member| member.path.as_path()));
+            let file = loaded(file);
             windows::Loader::new(host).resolve(&Question { file: &file, opening: &opening, beside: &beside })
         }
-        Format::Elf => {
-            // What the process has loaded before it loads a backend: the libraries that the backend links back to.
-            let base: Vec<Loaded> = members
-                .iter()
-                .filter(|member| {
-                    let name = member.image.name.clone().unwrap_or_else(|| file_name(&member.path));
-                    member.path != holder.path && holder.image.needed.contains(&name)
-                })
-                .map(loaded)
-                .collect();
-            Loader::new(host).resolve(&file, &base)
-        }
+        Format::Elf => Loader::new(host).resolve(&loaded(file), base),
     }
+}
+
+fn loaded(member: &Member) -> Loaded {
+    Loaded { path: member.path.clone(), image: member.image.clone() }
+}
+
+/// The libraries without which a program does not start. One for another system has greater worries.
+fn program_lacks(program: &Member, members: &[Member], host: &Host) -> Vec<String> {
+    if foreign(&program.image).is_some() {
+        return Vec::new();
+    }
+    let missing = resolve(program, members, &[], host)
+        .into_iter()
+        .filter(|dependency| dependency.state == DependencyState::Missing);
+    missing.map(|dependency| dependency.name).collect()
 }
 
 /// The CUDA major version that a file is linked with; of a file that links CUDA in, the one that wrote its code.

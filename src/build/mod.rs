@@ -148,6 +148,12 @@ pub struct Build {
     #[serde(default)]
     pub server: Option<PathBuf>,
     pub backends: Vec<Backend>,
+    /// Libraries that `llama-server` itself needs and that are not found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub server_missing: Vec<String>,
+    /// Architectures of models on this machine that the build does not know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_architectures: Vec<String>,
     /// What `llama_print_system_info` printed when the build was loaded.
     #[serde(default)]
     pub system_info: Option<String>,

@@ -57,15 +57,26 @@ fn write_report(path: &Path, diagnosis: &Diagnosis) -> Result<(), Failure> {
     Ok(fs_err::write(path, text)?)
 }
 
-/// The machine and its builds, with the GPUs of `--gpu` in the place of its own. A recorded machine has its builds recorded.
+/// The machine and its builds, with the GPUs of `--gpu` in the place of its own. A recorded machine has its builds
+/// recorded.
 pub(super) fn machine(program: &Program, builds: &[PathBuf]) -> Result<Facts, Failure> {
-    let mut facts = program.facts()?;
-    if !program.global.gpu.is_empty() {
-        facts.gpus = program.gpus()?;
-    }
-    if program.global.facts.is_none() || !builds.is_empty() {
-        crate::build::survey::survey(&mut facts, &program.host, &program.home()?, builds)?;
-    }
+    let home = program.home()?;
+    let simulated = if program.global.gpu.is_empty() { None } else { Some(program.gpus()?) };
+    let search = program.global.facts.is_none() || !builds.is_empty();
+    let look = |facts: &mut Facts| {
+        if let Some(gpus) = simulated {
+            facts.gpus = gpus;
+        }
+        if search { crate::build::survey::survey(facts, &program.host, &home, builds) } else { Ok(()) }
+    };
+    let (mut facts, surveyed) = if program.global.facts.is_some() {
+        let mut facts = program.facts()?;
+        let surveyed = look(&mut facts);
+        (facts, surveyed)
+    } else {
+        crate::host::observe_while(&program.host, &home, look)
+    };
+    surveyed?;
     facts.builds_named |= !builds.is_empty();
     Ok(facts)
 }

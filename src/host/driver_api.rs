@@ -9,7 +9,7 @@ use std::time::Duration;
 use libloading::Library;
 
 use super::facts::{DriverApi, DriverApiDevice, Fact, Origin};
-use crate::probe::programs;
+use crate::probe::programs::{self, Said};
 use crate::units::{Bytes, ComputeCapability, CudaVersion};
 
 /// Begins the child's line, because a driver may print too.
@@ -20,36 +20,57 @@ const LIMIT: Duration = Duration::from_secs(8);
 const CAPABILITY_MAJOR: c_int = 75;
 const CAPABILITY_MINOR: c_int = 76;
 
-/// Asks through `program`'s hidden subcommand. `library` is what the loader gives.
-pub(super) fn observe(library: &Path) -> Fact<DriverApi> {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return Fact::unknown(error.to_string()),
-    };
-    let mut command = Command::new(program);
-    command.arg(crate::cli::DRIVER_CHILD);
-    let finished = match programs::run(&mut command, b"", LIMIT) {
-        Ok(finished) => finished,
-        Err(error) => return Fact::unknown(format!("no child process could be started: {error}")),
-    };
-    let answer = |died: Option<String>| DriverApi {
-        library: library.to_owned(),
-        init: None,
-        died,
-        cuda: None,
-        devices: Vec::new(),
-    };
-    let lines = finished.stdout.lines().filter_map(|line| line.strip_prefix(LINE_PREFIX));
-    let said = lines.filter_map(|text| serde_json::from_str::<DriverApi>(text).ok()).next_back();
-    let api = match (said, finished.status) {
-        (Some(api), _) => DriverApi { library: library.to_owned(), ..api },
-        (None, None) => answer(Some(format!("it gave no answer in {} seconds", LIMIT.as_secs()))),
-        (None, Some(status)) => match programs::bad_end(status) {
-            Some(end) => answer(Some(end)),
-            None => return Fact::unknown("the child process did not ask the driver"),
-        },
-    };
-    Fact::known(api, Origin::DriverApi)
+/// The question under way: see [`start`].
+pub(super) struct Asking {
+    library: PathBuf,
+    program: Result<programs::Asked, String>,
+}
+
+/// Begins to ask through this program's hidden subcommand. `library` is what the loader gives.
+pub(super) fn start(library: &Path) -> Asking {
+    let asked = std::env::current_exe().map_err(|error| error.to_string()).and_then(|program| {
+        programs::ask(Command::new(program).arg(crate::cli::DRIVER_CHILD), LINE_PREFIX, LIMIT)
+            .map_err(|error| format!("no child process could be started: {error}"))
+    });
+    Asking { library: library.to_owned(), program: asked }
+}
+
+impl Asking {
+    /// What CUDA said. Its process is not waited for beyond that.
+    pub(super) fn answer(self) -> Fact<DriverApi> {
+        let library = self.library;
+        let asked = match self.program {
+            Ok(asked) => asked.answer(),
+            Err(why) => return Fact::unknown(why),
+        };
+        let died = |why: String| DriverApi {
+            library: library.clone(),
+            init: None,
+            died: Some(why),
+            cuda: None,
+            devices: Vec::new(),
+        };
+        let api = match asked {
+            Ok(Said::Line(line)) => match serde_json::from_str::<DriverApi>(&line) {
+                Ok(api) => DriverApi { library, ..api },
+                Err(error) => return Fact::unknown(format!("the child process answered in another form: {error}")),
+            },
+            Ok(Said::TimedOut) => died(format!("it gave no answer in {} seconds", LIMIT.as_secs())),
+            Ok(Said::Ended(status)) => match programs::bad_end(status) {
+                Some(end) => died(end),
+                None => return Fact::unknown("the child process did not ask the driver"),
+            },
+            Err(error) => return Fact::unknown(error.to_string()),
+        };
+        Fact::known(api, Origin::DriverApi)
+    }
+
+    /// Nothing here can be asked: the process is ended.
+    pub(super) fn leave(self) {
+        if let Ok(asked) = self.program {
+            asked.leave();
+        }
+    }
 }
 
 /// The child: asks, prints one line, ends. Every answer of the driver is a good end.

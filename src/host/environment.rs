@@ -64,6 +64,12 @@ pub const APPDATA: Variable =
     Variable { name: "APPDATA", meaning: "settings on Windows: llama.cpp's config.ini may lie there" };
 pub const PROGRAMDATA: Variable =
     Variable { name: "PROGRAMDATA", meaning: "settings of all users on Windows: llama.cpp's config.ini may lie there" };
+pub const PROGRAM_FILES: Variable = Variable {
+    name: "ProgramW6432",
+    meaning: "folder of programs on Windows: the antivirus and old NVIDIA tools lie there",
+};
+pub const ONE_DRIVE: Variable =
+    Variable { name: "OneDrive", meaning: "the folder that Windows keeps in the cloud: models in it load slowly" };
 pub const XDG_CONFIG_HOME: Variable = Variable {
     name: "XDG_CONFIG_HOME",
     meaning: "folder of settings [~/.config]: llama.cpp's config.ini may lie there",
@@ -105,6 +111,8 @@ pub const ALL: &[Variable] = &[
     LOCALAPPDATA,
     APPDATA,
     PROGRAMDATA,
+    PROGRAM_FILES,
+    ONE_DRIVE,
     XDG_CONFIG_HOME,
     LLAMA_ARG,
     LLAMA_DOCTOR_GITHUB_URL,

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use gpu::{DriverApi, DriverApiDevice, DriverFacts, Gpu, GpuOrigin, GpuProcess, PcieLink, UnreadableGpu};
-pub use host::{Disk, DiskPurpose, HostFacts, JitCache, OperatingSystem};
+pub use host::{Disk, DiskPurpose, DriveKind, HostFacts, JitCache, OperatingSystem};
 pub use linux::{Container, ContainerTools, DeviceNode, KernelDriver, PciGpu, UserDriver, Wsl};
-pub use models::{ModelFile, ModelFileKind, PartialDownload};
+pub use models::{ModelFile, ModelFileKind, ModelHeader, PartialDownload};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

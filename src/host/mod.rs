@@ -19,6 +19,7 @@ mod observe;
 pub mod real_path;
 pub mod redaction;
 pub mod replace;
+pub mod runtime_copies;
 mod variables;
 #[cfg(windows)]
 mod windows;
@@ -30,7 +31,7 @@ use std::path::{Path, PathBuf};
 
 #[cfg(unix)]
 use linux as platform;
-pub use observe::observe;
+pub use observe::{observe, observe_while};
 #[cfg(windows)]
 use windows as platform;
 

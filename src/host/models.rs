@@ -1,12 +1,13 @@
 //! The model files on this machine, by their first bytes, and what downloads left behind.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Host;
-use super::facts::{Fact, ModelFile, ModelFileKind, Origin, PartialDownload};
-use crate::gguf::{FileBytes, Header, ShardName};
+use super::facts::{Fact, ModelFile, ModelFileKind, ModelHeader, Origin, PartialDownload};
+use crate::gguf::{FileBytes, GgufError, Header, ShardName, Value};
 use crate::units::Bytes;
 
 /// More than this says nothing new and takes time.
@@ -79,13 +80,15 @@ fn model(path: &Path) -> Option<ModelFile> {
     let kind = kind_of(&head[..length]);
     let gguf_version =
         (kind == ModelFileKind::Gguf && length >= 8).then(|| u32::from_le_bytes([head[4], head[5], head[6], head[7]]));
+    let (header, truncated_by) = if kind == ModelFileKind::Gguf { read_header(path) } else { (None, None) };
     Some(ModelFile {
         path: path.to_owned(),
         size: Bytes(size),
         kind,
         gguf_version,
         missing_shards: missing_shards(path),
-        truncated_by: (kind == ModelFileKind::Gguf).then(|| truncated_by(path)).flatten(),
+        truncated_by,
+        header,
     })
 }
 
@@ -121,10 +124,116 @@ fn missing_shards(path: &Path) -> Vec<String> {
     (1..=shard.count).filter(|number| !present(*number)).map(|number| shard.sibling(number)).take(20).collect()
 }
 
-fn truncated_by(path: &Path) -> Option<Bytes> {
-    let bytes = FileBytes::open(path).ok()?;
-    let header = Header::read(&bytes).ok()?;
+/// What the header tells, and how many announced bytes the file lacks.
+fn read_header(path: &Path) -> (Option<ModelHeader>, Option<Bytes>) {
+    let Ok(bytes) = FileBytes::open(path) else { return (None, None) };
     let present = crate::gguf::Bytes::len(&bytes);
-    let missing = header.announced_bytes().saturating_sub(present);
-    (missing > 0).then_some(Bytes(missing))
+    match Header::read(&bytes) {
+        Ok(header) => {
+            let missing = header.announced_bytes().saturating_sub(present);
+            (Some(told(&header, path)), (missing > 0).then_some(Bytes(missing)))
+        }
+        Err(GgufError::HeaderCut { wanted, .. }) => (None, Some(Bytes(wanted))),
+        // Old and new versions have a check of their own.
+        Err(GgufError::Io(_) | GgufError::Version1 | GgufError::UnknownVersion(_)) => (None, None),
+        Err(error) => (Some(ModelHeader { problem: Some(error.to_string()), ..ModelHeader::default() }), None),
+    }
+}
+
+fn told(header: &Header, path: &Path) -> ModelHeader {
+    let architecture = header.metadata.get("general.architecture").and_then(Value::as_text).map(str::to_owned);
+    let prefix = architecture.clone().unwrap_or_default();
+    let number = |name: &str| header.metadata.get(&format!("{prefix}.{name}")).and_then(Value::as_u64);
+    let split = path.file_name().and_then(|name| ShardName::parse(&name.to_string_lossy())).is_some();
+    // Layers that Nemotron's search removed keep their number and have no tensor (llama.cpp src/models/deci.cpp).
+    let counted = !split && architecture.as_deref() != Some("deci");
+    // A model may come without the layers that only predict further tokens.
+    let layers = number("block_count").unwrap_or(0).saturating_sub(number("nextn_predict_layers").unwrap_or(0));
+    ModelHeader {
+        vocabulary: header.metadata.contains_key("tokenizer.ggml.model"),
+        embedding_length: number("embedding_length"),
+        missing_layers: if counted { missing_layers(header, layers) } else { 0 },
+        projector_widths: if prefix == "clip" { widths(header) } else { Vec::new() },
+        architecture,
+        problem: None,
+    }
+}
+
+/// How many of the layers have no tensor at all. A model whose tensors are not named by layers lacks none.
+fn missing_layers(header: &Header, announced: u64) -> u64 {
+    let number = |name: &str| name.strip_prefix("blk.")?.split('.').next()?.parse::<u64>().ok();
+    let present: BTreeSet<u64> = header.tensors.iter().filter_map(|tensor| number(&tensor.name)).collect();
+    if present.is_empty() {
+        return 0;
+    }
+    announced.saturating_sub(present.range(..announced).count() as u64)
+}
+
+fn widths(header: &Header) -> Vec<u64> {
+    let all: BTreeSet<u64> = header.tensors.iter().flat_map(|tensor| tensor.dims).filter(|width| *width > 1).collect();
+    all.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::{Tensor, TensorType};
+
+    fn header(entries: &[(&str, Value)], tensors: &[(&str, u64)]) -> Header {
+        let tensor = |(name, width): &(&str, u64)| Tensor {
+            name: (*name).into(),
+            dims: [*width, 1, 1, 1],
+            tensor_type: TensorType::F32,
+            offset: 0,
+            bytes: 4 * width,
+            shard: 0,
+        };
+        Header {
+            version: 3,
+            metadata: entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+            tensors: tensors.iter().map(tensor).collect(),
+            alignment: 32,
+            data_offset: 0,
+        }
+    }
+
+    #[test]
+    fn a_header_tells_what_checks_ask() {
+        let text = |text: &str| Value::Text(text.into());
+        let entries = [
+            ("general.architecture", text("llama")),
+            ("llama.block_count", Value::Unsigned(3)),
+            ("llama.embedding_length", Value::Unsigned(64)),
+            ("tokenizer.ggml.model", text("gpt2")),
+        ];
+        let whole = header(&entries, &[("token_embd.weight", 64), ("blk.0.x", 64), ("blk.1.x", 64), ("blk.2.x", 64)]);
+        let facts = told(&whole, Path::new("m.gguf"));
+        assert_eq!((facts.architecture.as_deref(), facts.vocabulary), (Some("llama"), true));
+        assert_eq!((facts.embedding_length, facts.missing_layers), (Some(64), 0));
+        let cut = header(&entries, &[("blk.0.x", 64), ("blk.7.x", 64)]);
+        assert_eq!(told(&cut, Path::new("m.gguf")).missing_layers, 2);
+        assert_eq!(told(&cut, Path::new("m-00001-of-00002.gguf")).missing_layers, 0, "the rest is in the other part");
+        assert_eq!(told(&header(&entries, &[("x", 64)]), Path::new("m.gguf")).missing_layers, 0);
+        let projector = header(&[("general.architecture", text("clip"))], &[("mm.2.weight", 64), ("v.x", 32)]);
+        assert_eq!(told(&projector, Path::new("mmproj.gguf")).projector_widths, [32, 64]);
+    }
+
+    #[test]
+    fn a_file_that_ends_in_its_header_is_cut_and_one_that_cannot_be_read_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.gguf");
+        let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+        bytes.extend(0_u64.to_le_bytes());
+        bytes.extend(1_u64.to_le_bytes());
+        bytes.extend(4_u64.to_le_bytes());
+        bytes.extend(b"key");
+        fs_err::write(&path, &bytes).unwrap();
+        let file = model(&path).unwrap();
+        assert!(file.truncated_by.is_some() && file.header.is_none(), "{file:?}");
+        bytes.extend(b"1");
+        bytes.extend(99_u32.to_le_bytes());
+        fs_err::write(&path, &bytes).unwrap();
+        let problem = model(&path).unwrap().header.unwrap().problem.unwrap();
+        assert!(problem.contains("unknown value type 99"), "{problem}");
+    }
 }

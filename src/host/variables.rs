@@ -10,6 +10,7 @@ const NAMES: &[&str] = &[
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "NIX_LD",
+    "OneDrive",
     "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES",
     "NVIDIA_DISABLE_REQUIRE",

@@ -1,5 +1,6 @@
 //! Windows: what the system and its registry say. No program is started for it.
 
+mod antivirus;
 mod driver;
 mod file_version;
 mod registry;
@@ -10,6 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 pub(super) use driver::{cards, container, disk, jit_cache, kernel_driver, user_driver, wsl};
+pub(super) use file_version::file_version;
 pub(super) use system::{known_dlls, system};
 
 use super::Host;
@@ -18,7 +20,7 @@ use super::Host;
 /// for in the current folder.
 pub(super) fn nvml_libraries(host: &Host) -> Vec<OsString> {
     let programs = host
-        .variable("ProgramW6432")
+        .variable(super::environment::PROGRAM_FILES.name)
         .map(|programs| Path::new(&programs).join("NVIDIA Corporation").join("NVSMI").join("nvml.dll"));
     std::iter::once(system::system_folder().join("nvml.dll")).chain(programs).map(PathBuf::into_os_string).collect()
 }

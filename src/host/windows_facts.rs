@@ -26,9 +26,15 @@ pub struct WindowsFacts {
     pub developer_mode: Fact<bool>,
     #[serde(default)]
     pub smart_app_control: Fact<SmartAppControl>,
-    /// Files of llama.cpp that an antivirus removed or locked.
+    /// The antivirus programs that Windows knows of.
+    #[serde(default)]
+    pub antivirus: Fact<Vec<Antivirus>>,
+    /// Files of llama.cpp that an antivirus removed or locked, by name.
     #[serde(default)]
     pub quarantined: Fact<Vec<String>>,
+    /// Copies of the Visual C++ runtime beside builds, where they come before the system's.
+    #[serde(default)]
+    pub runtime_copies: Fact<Vec<RuntimeCopy>>,
     /// Files of builds that carry the Mark of the Web.
     #[serde(default)]
     pub marked_files: Fact<Vec<std::path::PathBuf>>,
@@ -37,6 +43,23 @@ pub struct WindowsFacts {
     pub commit_limit: Fact<Bytes>,
     #[serde(default)]
     pub commit_available: Fact<Bytes>,
+}
+
+/// One antivirus program, as Windows' Security Center lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Antivirus {
+    /// `Microsoft Defender Antivirus`
+    pub name: String,
+    /// Whether it watches files.
+    pub enabled: bool,
+}
+
+/// A copy of `msvcp140.dll` or `vcruntime140.dll` that a program would load before the system's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RuntimeCopy {
+    pub path: std::path::PathBuf,
+    /// `14.29.30139.0`
+    pub version: String,
 }
 
 /// One adapter of the display driver class key.
@@ -83,6 +106,53 @@ impl DisplayAdapter {
             driver_version: driver_version.to_owned(),
             nvidia_driver: of_nvidia.then(|| nvidia_driver_version(driver_version)).flatten(),
         }
+    }
+}
+
+#[cfg(any(windows, test))]
+impl Antivirus {
+    /// From the `STATE` that a program reports to Security Center: the fourth hexadecimal digit from the right tells
+    /// what it does, and 1 is "on".
+    /// Source: <https://learn.microsoft.com/windows/win32/api/iwscapi/ne-iwscapi-wsc_security_product_state> for the
+    /// states, and recorded values (0x61100 on, 0x60100 off) for their place; checked 2026-11-23.
+    pub(crate) fn from_registry(name: &str, state: u32) -> Self {
+        Self { name: name.to_owned(), enabled: (state >> 12) & 0xf == 1 }
+    }
+}
+
+/// The files of llama.cpp that a record of Defender's detection history names. The records are binary, with their
+/// texts in UTF-16; only names are taken, not folders.
+#[cfg(any(windows, test))]
+pub(crate) fn quarantined_in(record: &[u8]) -> Vec<String> {
+    // A text can begin at an even or at an odd place.
+    let mut names: Vec<String> = [0, 1]
+        .into_iter()
+        .filter_map(|start| record.get(start..))
+        .flat_map(|bytes| {
+            let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+            let texts = units.split(|unit| !(0x20..0xd800).contains(unit));
+            texts.filter(|text| text.len() >= 6).map(String::from_utf16_lossy).collect::<Vec<_>>()
+        })
+        .filter_map(|text| Some(text.rsplit_once('\\')?.1.to_ascii_lowercase()))
+        .filter(|name| ["ggml", "llama", "mtmd"].iter().any(|start| name.starts_with(start)))
+        .filter(|name| [".dll", ".exe"].iter().any(|end| name.ends_with(end)))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The power plans that every Windows has.
+/// Source: winnt.h, `GUID_MAX_POWER_SAVINGS`, `GUID_TYPICAL_POWER_SAVINGS`, `GUID_MIN_POWER_SAVINGS`, and powercfg's
+/// list for the fourth; checked 2026-11-23.
+#[cfg(any(windows, test))]
+pub(crate) fn power_plan(guid: &str) -> &str {
+    match guid.trim_matches(['{', '}']).to_ascii_lowercase().as_str() {
+        "a1841308-3541-4fab-bc81-f71556f20b4a" => "power saver",
+        "381b4222-f694-41f0-9685-ff5bb260df2e" => "balanced",
+        "8c5e7fda-e8bf-4a96-9a85-a6e23a8c635c" => "high performance",
+        "e9a42b02-d5df-448d-aa00-03f14749eb61" => "ultimate performance",
+        _ => "a plan of its own",
     }
 }
 
@@ -180,6 +250,31 @@ mod tests {
     fn policy_states_beyond_the_documented_three_are_none() {
         assert_eq!(SmartAppControl::from_policy_state(1), Some(SmartAppControl::Enforced));
         assert_eq!(SmartAppControl::from_policy_state(3), None);
+    }
+
+    #[test]
+    fn security_centers_states_are_read() {
+        let enabled = |state| Antivirus::from_registry("Microsoft Defender Antivirus", state).enabled;
+        assert!(enabled(0x61100) && enabled(0x41010));
+        assert!(!enabled(0x60100) && !enabled(0x62100) && !enabled(0));
+    }
+
+    #[test]
+    fn a_detection_names_its_file_without_its_folder() {
+        let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        let mut record = vec![8, 0, 0, 0, 0x0a];
+        record.extend(wide("Magic.Version:1.2\0Trojan:Win32/Wacatac.B!ml\0"));
+        record.extend(wide("C:\\Users\\anna\\llama\\ggml-cpu-ivybridge.dll\0C:\\x\\notes.txt\0"));
+        record.push(7);
+        record.extend(wide("containerfile:_D:\\llama-b11434.zip\0D:\\Llama-Server.exe"));
+        assert_eq!(quarantined_in(&record), ["ggml-cpu-ivybridge.dll", "llama-server.exe"]);
+        assert!(quarantined_in(&[]).is_empty() && quarantined_in(&[0xff; 9]).is_empty());
+    }
+
+    #[test]
+    fn power_plans_have_names() {
+        assert_eq!(power_plan("{A1841308-3541-4fab-bc81-f71556f20b4a}"), "power saver");
+        assert_eq!(power_plan("8a9b"), "a plan of its own");
     }
 
     #[test]

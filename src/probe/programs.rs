@@ -20,16 +20,7 @@ pub(crate) struct Finished {
 
 /// Runs `command` with `input` on its stdin until it ends or `limit` is over; then it is killed.
 pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> std::io::Result<Finished> {
-    for secret in SECRETS {
-        command.env_remove(secret);
-    }
-    #[cfg(windows)]
-    {
-        use std::os::windows::process::CommandExt as _;
-        const CREATE_NO_WINDOW: u32 = 0x0800_0000;
-        command.creation_flags(CREATE_NO_WINDOW);
-    }
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = apart(command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
     if let Some(mut stdin) = child.stdin.take() {
@@ -39,6 +30,84 @@ pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> std::
     }
     let status = wait(&mut child, limit)?;
     Ok(Finished { status, stdout: collected(stdout), stderr: collected(stderr) })
+}
+
+/// Without our secrets, and without a window of its own.
+fn apart(command: &mut Command) -> &mut Command {
+    for secret in SECRETS {
+        command.env_remove(secret);
+    }
+    #[cfg(windows)]
+    {
+        use std::os::windows::process::CommandExt as _;
+        const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+        command.creation_flags(CREATE_NO_WINDOW);
+    }
+    command
+}
+
+/// What a program that was started for one line of its output came to.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// The first line with the prefix, without it.
+    Line(String),
+    Ended(ExitStatus),
+    TimedOut,
+}
+
+/// A program of which one line is wanted. It runs while its starter does other things, and once the line is there
+/// nobody waits for it any more: what a driver does at its end can take as long as its start.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    child: Child,
+    line: std::sync::mpsc::Receiver<String>,
+    end: Instant,
+}
+
+/// Starts `command` for the first line of its stdout that begins with `prefix`.
+pub(crate) fn ask(command: &mut Command, prefix: &'static str, limit: Duration) -> std::io::Result<Asked> {
+    let mut child = apart(command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let (send, line) = std::sync::mpsc::channel();
+    if let Some(stdout) = child.stdout.take() {
+        std::thread::spawn(move || {
+            use std::io::BufRead as _;
+            let mut lines = std::io::BufReader::new(stdout.take(MOST_OUTPUT_BYTES)).lines().map_while(Result::ok);
+            let found = lines.find_map(|line| Some(line.strip_prefix(prefix)?.to_owned()));
+            // Without a line the channel closes: the program has ended.
+            found.map(|line| send.send(line))
+        });
+    }
+    Ok(Asked { child, line, end: Instant::now() + limit })
+}
+
+impl Asked {
+    /// Waits for the line, no longer than the limit that was set at the start.
+    pub(crate) fn answer(mut self) -> std::io::Result<Said> {
+        use std::sync::mpsc::RecvTimeoutError;
+        match self.line.recv_timeout(self.end.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                self.leave();
+                Ok(Said::Line(line))
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.leave();
+                Ok(Said::TimedOut)
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let left = self.end.saturating_duration_since(Instant::now());
+                Ok(wait(&mut self.child, left)?.map_or(Said::TimedOut, Said::Ended))
+            }
+        }
+    }
+
+    /// Ends the program, and does not wait until it has ended.
+    pub(crate) fn leave(mut self) {
+        std::thread::spawn(move || {
+            // One that has ended meanwhile cannot be killed; waiting takes its remains away.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        });
+    }
 }
 
 fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
@@ -127,6 +196,20 @@ mod tests {
         assert_eq!(bad_end(finished.status.unwrap()).as_deref(), Some("exit code 3"));
         let crashed = shell("kill -SEGV $$", Duration::from_secs(10));
         assert_eq!(bad_end(crashed.status.unwrap()).as_deref(), Some("signal 11 (segmentation fault)"));
+    }
+
+    #[test]
+    fn a_line_is_taken_as_soon_as_it_is_there() {
+        let begin = Instant::now();
+        let said =
+            |script: &str, limit| ask(Command::new("sh").args(["-c", script]), "@", limit).unwrap().answer().unwrap();
+        let long = Duration::from_secs(60);
+        assert!(
+            matches!(said("echo x; echo @one; echo @two; exec sleep 600", long), Said::Line(line) if line == "one")
+        );
+        assert!(matches!(said("echo x; exit 3", long), Said::Ended(status) if status.code() == Some(3)));
+        assert!(matches!(said("exec sleep 600", Duration::from_millis(50)), Said::TimedOut));
+        assert!(begin.elapsed() < long, "nobody waited for the sleepers");
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub struct HostFacts {
     /// Whether the machine runs on battery.
     #[serde(default)]
     pub on_battery: Fact<bool>,
+    /// What the system does with the processor's clock: Linux' governor, or Windows' power plan. `dynamic` where the
+    /// processor itself decides, whatever the governor is called.
+    #[serde(default)]
+    pub power_plan: Fact<String>,
     /// What only Windows has; absent elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<WindowsFacts>,
@@ -92,6 +96,20 @@ pub struct Disk {
     /// Whether it is a disk with moving parts.
     #[serde(default)]
     pub rotational: Fact<bool>,
+    #[serde(default)]
+    pub drive: Fact<DriveKind>,
+}
+
+/// How a disk is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriveKind {
+    Fixed,
+    Removable,
+    Network,
+    Optical,
+    /// A part of the RAM.
+    Memory,
 }
 
 /// Where the driver keeps what it compiled from PTX.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::system::free_space;
 use crate::host::Host;
-use crate::host::facts::{Disk, DiskPurpose, Fact, JitCache, Origin};
+use crate::host::facts::{Disk, DiskPurpose, DriveKind, Fact, JitCache, Origin};
 
 pub(in crate::host) fn disk(host: &Host, purpose: DiskPurpose, path: &Path) -> Disk {
     let existing = path.ancestors().find(|ancestor| host.path(ancestor).exists()).unwrap_or(Path::new("/"));
@@ -22,7 +22,22 @@ pub(in crate::host) fn disk(host: &Host, purpose: DiskPurpose, path: &Path) -> D
             .as_ref()
             .map_or_else(|| Fact::unknown(unknown()), |mount| Fact::known(mount.noexec, Origin::Procfs)),
         writable: Fact::known(super::kernel_driver::accessible(&host.path(existing)), Origin::File),
+        drive: mount
+            .as_ref()
+            .map_or_else(|| Fact::unknown(unknown()), |mount| Fact::known(drive_kind(&mount.kind), Origin::Procfs)),
         rotational: mount.as_ref().map_or_else(|| Fact::unknown(unknown()), |mount| rotational(host, &mount.device)),
+    }
+}
+
+/// By the file system: what lies on other machines, and in memory.
+fn drive_kind(filesystem: &str) -> DriveKind {
+    match filesystem {
+        "nfs" | "nfs4" | "cifs" | "smb3" | "sshfs" | "fuse.sshfs" | "ceph" | "fuse.glusterfs" | "lustre" | "afs" => {
+            DriveKind::Network
+        }
+        "tmpfs" | "ramfs" => DriveKind::Memory,
+        "iso9660" | "udf" => DriveKind::Optical,
+        _ => DriveKind::Fixed,
     }
 }
 

@@ -41,6 +41,7 @@ pub(in crate::host) fn system(host: &Host, store: &Path) -> HostFacts {
         cgroup_cpu_limit: cgroup_cpu_limit(host),
         store_disk_free: free_space(host, store),
         on_battery: on_battery(host),
+        power_plan: power_plan(host),
         windows: None,
     }
 }
@@ -179,6 +180,21 @@ fn on_battery(host: &Host) -> Fact<bool> {
     )
 }
 
+/// With these drivers every governor lets the processor choose; `powersave` is their name for the usual.
+/// Source: Linux Documentation/admin-guide/pm/intel_pstate.rst and amd-pstate.rst, checked 2026-11-23.
+const SELF_GOVERNED: [&str; 2] = ["intel_pstate", "amd-pstate-epp"];
+
+fn power_plan(host: &Host) -> Fact<String> {
+    let read = |name: &str| host.read_to_string(format!("/sys/devices/system/cpu/cpu0/cpufreq/{name}"));
+    match (read("scaling_driver"), read("scaling_governor")) {
+        (Ok(driver), Ok(_)) if SELF_GOVERNED.contains(&driver.trim()) => {
+            Fact::known("dynamic".to_owned(), Origin::Sysfs)
+        }
+        (Ok(_), Ok(governor)) => Fact::known(governor.trim().to_owned(), Origin::Sysfs),
+        (Err(error), _) | (_, Err(error)) => Fact::unknown(error.to_string()),
+    }
+}
+
 #[cfg(target_env = "gnu")]
 fn libc_version(host: &Host) -> Fact<String> {
     if !matches!(host, Host::Live) {
@@ -254,6 +270,8 @@ mod tests {
         write("proc/sys/kernel/osrelease", "6.8.0-45-generic\n");
         write("sys/fs/cgroup/memory.max", "8589934592\n");
         write("sys/fs/cgroup/cpu.max", "200000 100000\n");
+        write("sys/devices/system/cpu/cpu0/cpufreq/scaling_driver", "acpi-cpufreq\n");
+        write("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n");
         let host =
             Host::Recorded { root: folder.path().to_owned(), environment: BTreeMap::new(), outputs: BTreeMap::new() };
         let facts = system(&host, Path::new("/"));
@@ -262,6 +280,7 @@ mod tests {
         assert_eq!(facts.kernel.value().unwrap(), "6.8.0-45-generic");
         assert_eq!(facts.cgroup_memory_limit.value(), Some(&Bytes(8 << 30)));
         assert_eq!(facts.cgroup_cpu_limit.value(), Some(&2.0));
+        assert_eq!(facts.power_plan.value().unwrap(), "powersave");
         assert!(facts.memory_total.why_unknown().is_some());
     }
 }

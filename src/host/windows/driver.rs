@@ -50,7 +50,8 @@ pub(in crate::host) fn disk(_host: &Host, purpose: DiskPurpose, path: &Path) -> 
         filesystem: super::volume::filesystem(path),
         noexec: Fact::known(false, Origin::OperatingSystem),
         writable: writable(path),
-        rotational: Fact::unknown("Windows tells administrators only"),
+        rotational: super::volume::rotational(path),
+        drive: super::volume::drive(path),
     }
 }
 

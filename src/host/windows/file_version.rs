@@ -9,7 +9,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 
 /// `14.42.34433.0`, or none where the file is missing or carries none.
-pub(super) fn file_version(path: &Path) -> Option<String> {
+pub(in crate::host) fn file_version(path: &Path) -> Option<String> {
     let path: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
     // SAFETY: the path ends with a zero; the second argument may be null.
     let size = unsafe { GetFileVersionInfoSizeW(path.as_ptr(), std::ptr::null_mut()) };

@@ -23,7 +23,7 @@ const CONTROL: &str = r"SYSTEM\CurrentControlSet\Control";
 const DISPLAY_CLASS: &str = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}";
 const VISUAL_CPP_RUNTIME: &str = r"SOFTWARE\Microsoft\VisualStudio\14.0\VC\Runtimes\x64";
 
-pub(in crate::host) fn system(_host: &Host, store: &Path) -> HostFacts {
+pub(in crate::host) fn system(host: &Host, store: &Path) -> HostFacts {
     let memory = memory_status();
     HostFacts {
         operating_system: OperatingSystem::Windows,
@@ -46,11 +46,12 @@ pub(in crate::host) fn system(_host: &Host, store: &Path) -> HostFacts {
         cgroup_cpu_limit: Fact::unknown("Windows has no control groups"),
         store_disk_free: super::driver::disk_free(store),
         on_battery: on_battery(),
-        windows: Some(windows_facts(&memory)),
+        power_plan: power_plan(),
+        windows: Some(windows_facts(host, &memory)),
     }
 }
 
-fn windows_facts(memory: &io::Result<MEMORYSTATUSEX>) -> WindowsFacts {
+fn windows_facts(host: &Host, memory: &io::Result<MEMORYSTATUSEX>) -> WindowsFacts {
     WindowsFacts {
         display_adapters: display_adapters(),
         visual_cpp_runtime: visual_cpp_runtime(),
@@ -63,7 +64,9 @@ fn windows_facts(memory: &io::Result<MEMORYSTATUSEX>) -> WindowsFacts {
             1,
         ),
         smart_app_control: smart_app_control(),
-        quarantined: Fact::unknown("only an administrator may read Defender's history"),
+        antivirus: super::antivirus::programs(host),
+        quarantined: super::antivirus::quarantined(host),
+        runtime_copies: Fact::unknown("no build was looked at"),
         marked_files: Fact::unknown("no build was looked at"),
         commit_limit: fact(memory, |memory| memory.ullTotalPageFile),
         commit_available: fact(memory, |memory| memory.ullAvailPageFile),
@@ -131,6 +134,13 @@ fn on_battery() -> Fact<bool> {
         (1.., 0) => Fact::known(true, Origin::OperatingSystem),
         (1.., 1) => Fact::known(false, Origin::OperatingSystem),
         _ => Fact::unknown("Windows does not say"),
+    }
+}
+
+fn power_plan() -> Fact<String> {
+    match registry::text(&format!(r"{CONTROL}\Power\User\PowerSchemes"), "ActivePowerScheme") {
+        Ok(guid) => Fact::known(windows_facts::power_plan(&guid).to_owned(), Origin::Registry),
+        Err(error) => Fact::unknown(error.to_string()),
     }
 }
 
