@@ -44,6 +44,7 @@ mod driver_still_knows_card;
 mod driver_too_old;
 mod fabric_manager_running;
 mod files_unblocked;
+mod folders_not_synced;
 mod glibc_new_enough;
 mod gpu_awake;
 mod gpu_code_compressed_for_driver;
@@ -72,7 +73,9 @@ mod models_complete;
 mod models_disk_fast;
 mod models_disk_holds_large_files;
 mod models_have_all_shards;
+mod models_known_to_build;
 mod models_version_readable;
+mod models_well_formed;
 mod module_not_built;
 mod module_not_loaded;
 mod nccl_present;
@@ -94,19 +97,24 @@ mod other_libraries_present;
 mod pcie_lanes_full;
 mod port_free;
 mod power_limit_usual;
+mod power_plan_fast;
 mod processor_has_avx2;
 mod processor_supported;
 mod program_loader_usual;
+mod projectors_fit_models;
 mod ptx_known_to_driver;
 mod ram_available;
 mod secure_boot_blocks_module;
+mod server_libraries_present;
 mod smart_app_control_off;
 mod store_executable;
 mod store_writable;
 mod sysmem_fallback;
+mod threads_fit_processor;
 mod unified_memory_off;
 mod uvm_loaded;
 mod vc_runtime_current;
+mod vc_runtime_not_shadowed;
 mod vgpu_licensed;
 mod vram_available;
 mod wheel_has_cuda;
@@ -120,7 +128,7 @@ use serde::{Deserialize, Serialize};
 
 pub use context::{Context, Family};
 pub use run::{Selection, UnknownCheck, run};
-pub use verdict::{Verdict, VerdictStatus, verdict};
+pub use verdict::{Verdict, VerdictStatus, problems, verdict};
 
 /// The check whose warning means that nothing about a GPU can be asked. It is moot itself where WSL shows none.
 pub const NO_GPU: &str = "gpu-present";
@@ -322,6 +330,10 @@ fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 macro_rules! checks {
     ($($file:ident :: $name:ident),* $(,)?) => {
         /// Every check, in the order in which a person would ask.
@@ -395,6 +407,7 @@ checks![
     port_free::PortFree,
     build_found::BuildFound,
     build_has_backends::BuildHasBackends,
+    antivirus_left_files::AntivirusLeftFiles,
     build_for_this_processor::BuildForThisProcessor,
     wheel_has_cuda::WheelHasCuda,
     build_has_cuda::BuildHasCuda,
@@ -405,16 +418,17 @@ checks![
     openmp_present::OpenmpPresent,
     nccl_present::NcclPresent,
     other_libraries_present::OtherLibrariesPresent,
+    server_libraries_present::ServerLibrariesPresent,
     gpu_code_compressed_for_driver::GpuCodeCompressedForDriver,
     gpu_code_present::GpuCodePresent,
     ptx_known_to_driver::PtxKnownToDriver,
     jit_compiler_present::JitCompilerPresent,
     blackwell_native::BlackwellNative,
     build_files_consistent::BuildFilesConsistent,
+    vc_runtime_not_shadowed::VcRuntimeNotShadowed,
     backends_loaded_once::BackendsLoadedOnce,
     cuda_backend_works::CudaBackendWorks,
     files_unblocked::FilesUnblocked,
-    antivirus_left_files::AntivirusLeftFiles,
     commit_memory_enough::CommitMemoryEnough,
     sysmem_fallback::SysmemFallback,
     vram_available::VramAvailable,
@@ -426,17 +440,23 @@ checks![
     disk_space_enough::DiskSpaceEnough,
     models_disk_holds_large_files::ModelsDiskHoldsLargeFiles,
     models_disk_fast::ModelsDiskFast,
+    folders_not_synced::FoldersNotSynced,
     jit_cache_usable::JitCacheUsable,
     no_stale_downloads::NoStaleDownloads,
     models_are_gguf::ModelsAreGguf,
     models_complete::ModelsComplete,
     models_version_readable::ModelsVersionReadable,
     models_have_all_shards::ModelsHaveAllShards,
+    models_well_formed::ModelsWellFormed,
+    models_known_to_build::ModelsKnownToBuild,
+    projectors_fit_models::ProjectorsFitModels,
     not_throttled_by_heat::NotThrottledByHeat,
     not_throttled_by_power::NotThrottledByPower,
     power_limit_usual::PowerLimitUsual,
     pcie_lanes_full::PcieLanesFull,
     on_mains_power::OnMainsPower,
+    power_plan_fast::PowerPlanFast,
+    threads_fit_processor::ThreadsFitProcessor,
     cards_alike::CardsAlike,
     vgpu_licensed::VgpuLicensed,
 ];

@@ -1,7 +1,7 @@
 //! Asks whether this holds: models are kept on a fast disk.
 
-use super::{Check, Context, Finding, Group, remedy};
-use crate::host::facts::DiskPurpose;
+use super::{Check, Context, Finding, Group, Remedy, remedy};
+use crate::host::facts::{DiskPurpose, DriveKind};
 
 pub(super) struct ModelsDiskFast;
 
@@ -14,8 +14,9 @@ impl Check for ModelsDiskFast {
     }
     fn explanation(&self) -> &'static str {
         "Loading reads the whole model once. A network or 9p mount (Windows' drives seen from WSL), or a disk \
-         with moving parts, makes that minutes. Inside WSL the distribution's own ext4 disk is five to ten times \
-         faster than `/mnt/c`."
+         with moving parts, makes that minutes: memory mapping asks for it page by page. Inside WSL the \
+         distribution's own ext4 disk is five to ten times faster than `/mnt/c`. Where the models must stay, \
+         `llama-server --load-mode none` reads them in one go."
     }
     fn group(&self) -> Group {
         Group::Storage
@@ -24,12 +25,15 @@ impl Check for ModelsDiskFast {
         let Some(disk) = context.facts.disks.iter().find(|disk| disk.purpose == DiskPurpose::Models) else {
             return vec![self.skip("not looked at")];
         };
-        let slow = match disk.filesystem.value().map(String::as_str) {
-            Some("9p" | "drvfs") => Some("a Windows drive, which WSL reads slowly"),
-            Some("nfs" | "nfs4" | "cifs" | "smb3" | "sshfs" | "fuse.sshfs") => Some("a network mount"),
+        let kind = disk.filesystem.value().map(String::as_str);
+        let slow = match (kind, disk.drive.value()) {
+            (Some("9p" | "drvfs"), _) => Some("a Windows drive, which WSL reads slowly"),
+            (Some("nfs" | "nfs4" | "cifs" | "smb3" | "sshfs" | "fuse.sshfs"), _) | (_, Some(DriveKind::Network)) => {
+                Some("a network drive")
+            }
             _ if disk.rotational.value() == Some(&true) => Some("a disk with moving parts"),
-            Some(_) => None,
-            None => return vec![self.skip("the file system is not known")],
+            (Some(_), _) => None,
+            (None, _) => return vec![self.skip("the file system is not known")],
         };
         match slow {
             None => vec![self.pass(disk.filesystem.value().cloned().unwrap_or_default())],
@@ -41,7 +45,8 @@ impl Check for ModelsDiskFast {
                         "Keep them on a faster one",
                         "HF_HOME",
                         if context.on_windows() { "D:\\models" } else { "/path/on/a/fast/disk" },
-                    )),
+                    ))
+                    .remedy(Remedy::command("Or read them in one go", "llama-server --load-mode none …")),
             ],
         }
     }

@@ -1,6 +1,6 @@
 //! Asks whether this holds: the processor's backend finds OpenMP.
 
-use super::over_builds::{over_builds, shown};
+use super::over_builds::{is_openmp, over_builds, shown};
 use super::{Check, Context, Finding, Group, Remedy, remedy};
 
 pub(super) struct OpenmpPresent;
@@ -22,10 +22,7 @@ impl Check for OpenmpPresent {
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         over_builds(self, *context, |build| {
             let lacks = build.backends.iter().find_map(|backend| {
-                let library = backend.missing.iter().find(|name| {
-                    let name = name.to_ascii_lowercase();
-                    name.starts_with("libgomp") || name.starts_with("libomp") || name.starts_with("vcomp")
-                })?;
+                let library = backend.missing.iter().find(|name| is_openmp(name))?;
                 Some((backend, library))
             });
             lacks.map_or_else(Vec::new, |(backend, library)| {
@@ -38,11 +35,7 @@ impl Check for OpenmpPresent {
                     .remedy(if context.on_windows() {
                         Remedy::command("Install the build anew: it brings the library", "llama-doctor install")
                     } else {
-                        remedy::package(
-                            *context,
-                            "Install it",
-                            ["libgomp1", "libgomp", "gcc-libs", "libgomp1", "libgomp"],
-                        )
+                        remedy::library(*context, library)
                     }),
                 ]
             })

@@ -1,7 +1,7 @@
 //! Asks whether this holds: the build's other libraries are found.
 
-use super::over_builds::{is_runtime, over_builds, shown};
-use super::{Check, Context, Finding, Group, Needs, Remedy};
+use super::over_builds::{is_openmp, is_runtime, over_builds, shown};
+use super::{Check, Context, Finding, Group, Needs, Remedy, remedy};
 
 pub(super) struct OtherLibrariesPresent;
 
@@ -30,11 +30,9 @@ impl Check for OtherLibrariesPresent {
         over_builds(self, *context, |build| {
             let Some(backend) = build.backend("CUDA") else { return Vec::new() };
             let known = |name: &str| {
-                let name = name.to_ascii_lowercase();
-                is_runtime(&name)
-                    || ["libgomp", "libomp", "vcomp", "libnccl", "libcuda.so", "nvcuda"]
-                        .iter()
-                        .any(|start| name.starts_with(start))
+                let lower = name.to_ascii_lowercase();
+                let of_driver = ["libnccl", "libcuda.so", "nvcuda"].iter().any(|start| lower.starts_with(start));
+                is_runtime(name) || is_openmp(name) || of_driver
             };
             let missing: Vec<&str> = backend.missing.iter().map(String::as_str).filter(|name| !known(name)).collect();
             let Some(first) = missing.first() else { return Vec::new() };
@@ -47,7 +45,7 @@ impl Check for OtherLibrariesPresent {
                     .remedy(Remedy::automatic("Repair the links in our own store"))
                     .remedy(Remedy::command("Or unpack the archive anew into an empty folder", "llama-doctor install"))
             } else {
-                finding.remedy(Remedy::advice("Install the package that holds it"))
+                finding.remedy(remedy::library(*context, first))
             }]
         })
     }

@@ -37,6 +37,12 @@ pub(super) fn is_runtime(name: &str) -> bool {
         .any(|start| name.starts_with(start))
 }
 
+/// The library that shares the processor's work among threads, under the names of its makers.
+pub(super) fn is_openmp(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["libgomp", "libomp", "vcomp"].iter().any(|start| name.starts_with(start))
+}
+
 pub(super) fn runtime_missing(backend: &Backend) -> Vec<&str> {
     backend.missing.iter().map(String::as_str).filter(|name| is_runtime(name)).collect()
 }

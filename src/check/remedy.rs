@@ -164,6 +164,34 @@ pub(super) fn unset(context: Context<'_>, name: &str) -> Remedy {
     Remedy::command(format!("Remove `{name}` here, and from the file that sets it"), format!("unset {name}"))
 }
 
+/// The packages of libraries that llama.cpp needs: Debian's, Fedora's, Arch's, SUSE's, Alpine's.
+const PACKAGES: &[(&str, [&str; 5])] = &[
+    ("libssl.so", ["libssl3", "openssl-libs", "openssl", "libopenssl3", "libssl3"]),
+    ("libcrypto.so", ["libssl3", "openssl-libs", "openssl", "libopenssl3", "libcrypto3"]),
+    ("libcurl.so", ["libcurl4", "libcurl", "curl", "libcurl4", "libcurl"]),
+    ("libgomp.so", ["libgomp1", "libgomp", "gcc-libs", "libgomp1", "libgomp"]),
+    ("libomp.so", ["libomp5", "libomp", "openmp", "libomp-devel", "openmp"]),
+    ("libstdc++.so", ["libstdc++6", "libstdc++", "gcc-libs", "libstdc++6", "libstdc++"]),
+    ("libgcc_s.so", ["libgcc-s1", "libgcc", "gcc-libs", "libgcc_s1", "libgcc"]),
+    ("libvulkan.so", ["libvulkan1", "vulkan-loader", "vulkan-icd-loader", "libvulkan1", "vulkan-loader"]),
+];
+
+/// How to bring a library of the system.
+pub(super) fn library(context: Context<'_>, name: &str) -> Remedy {
+    if let Some((_, packages)) = PACKAGES.iter().find(|(start, _)| name.starts_with(start)) {
+        return package(context, "Install it", *packages);
+    }
+    let title = format!("Find the package that holds `{name}`, and install it");
+    match context.family() {
+        Family::Ubuntu | Family::Debian => Remedy::command(title, format!("apt-file search {name}")),
+        Family::Fedora | Family::RedHat => Remedy::command("Install it", format!("sudo dnf install '{name}()(64bit)'")),
+        Family::Arch => Remedy::command(title, format!("pacman -F {name}")),
+        Family::Suse => Remedy::command(title, format!("zypper search --provides '{name}()(64bit)'")),
+        Family::Alpine => Remedy::command("Install it", format!("sudo apk add so:{name}")),
+        Family::Nixos | Family::Windows | Family::Other => Remedy::advice(title),
+    }
+}
+
 /// The command that installs a package of the distribution, by its names there: Debian's, Fedora's, Arch's, SUSE's,
 /// Alpine's.
 pub(super) fn package(context: Context<'_>, title: &str, names: [&str; 5]) -> Remedy {

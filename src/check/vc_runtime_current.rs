@@ -33,9 +33,7 @@ impl Check for VcRuntimeCurrent {
                 ];
             }
         };
-        let numbers: Vec<u32> =
-            version.trim_start_matches('v').split('.').map_while(|part| part.parse().ok()).collect();
-        if numbers.len() >= 2 && (numbers[0], numbers[1]) < (14, 40) {
+        if too_old(version) {
             return vec![
                 self.fail(format!("The Visual C++ runtime {version} is too old: llama.cpp crashes in MSVCP140.dll"))
                     .remedy(Remedy::command("Update it", "winget upgrade Microsoft.VCRedist.2015+.x64")),
@@ -43,4 +41,11 @@ impl Check for VcRuntimeCurrent {
         }
         vec![self.pass(version.clone())]
     }
+}
+
+/// Before 14.40 a mutex of newer programs crashes in it.
+/// Source: failures.md B11 (llama.cpp issues 10703, 11479).
+pub(super) fn too_old(version: &str) -> bool {
+    let numbers: Vec<u32> = version.trim_start_matches('v').split('.').map_while(|part| part.parse().ok()).collect();
+    matches!(numbers[..], [major, minor, ..] if (major, minor) < (14, 40))
 }

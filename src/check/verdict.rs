@@ -35,19 +35,29 @@ pub struct Verdict {
     pub build: Option<PathBuf>,
 }
 
-/// The first failure in the order of the checks is the root cause: what merely follows from it was skipped.
+/// The weightiest problem gives the verdict: what merely follows from it was skipped.
 pub fn verdict(context: &Context<'_>, findings: &[Finding]) -> Verdict {
-    let failure = findings.iter().find(|finding| finding.status == Status::Fail);
-    let warnings = || findings.iter().filter(|finding| finding.status == Status::Warn);
-    // The absence of a GPU, then what costs llama.cpp something, then the rest.
-    let weight = |finding: &&Finding| (finding.id != NO_GPU, !degrades(finding));
-    let (status, summary) = match (failure, warnings().min_by_key(weight)) {
-        (Some(failure), _) => (VerdictStatus::Broken, failure.summary.clone()),
-        (None, Some(warning)) if warning.id == NO_GPU => (VerdictStatus::NoGpu, warning.summary.clone()),
-        (None, Some(warning)) if degrades(warning) => (VerdictStatus::Degraded, warning.summary.clone()),
-        (None, _) => (VerdictStatus::Ready, ready(*context)),
+    let problem = problems(findings).into_iter().next();
+    let (status, summary) = match problem {
+        Some(finding) if finding.status == Status::Fail => (VerdictStatus::Broken, finding.summary.clone()),
+        Some(finding) if finding.id == NO_GPU => (VerdictStatus::NoGpu, finding.summary.clone()),
+        Some(finding) if degrades(finding) => (VerdictStatus::Degraded, finding.summary.clone()),
+        _ => (VerdictStatus::Ready, ready(*context)),
     };
     Verdict { status, summary, build: context.build_to_run().map(|build| build.path.clone()) }
+}
+
+/// What is wrong, by weight: failures in the order of the checks, which is that of causes; then warnings, first the
+/// absence of a GPU, then what costs llama.cpp something, then the rest.
+pub fn problems(findings: &[Finding]) -> Vec<&Finding> {
+    let mut problems: Vec<&Finding> = findings.iter().filter(|finding| finding.status >= Status::Warn).collect();
+    problems.sort_by_key(|finding| match finding.status {
+        Status::Fail => 0,
+        _ if finding.id == NO_GPU => 1,
+        _ if degrades(finding) => 2,
+        _ => 3,
+    });
+    problems
 }
 
 /// A broken model file, a full disk or a taken port do not make llama.cpp itself run worse.
@@ -61,7 +71,7 @@ fn ready(context: Context<'_>) -> String {
     let (gpus, are) = match names[..] {
         [] => ("this machine".to_owned(), "is"),
         [name] => (name.to_owned(), "is"),
-        [name, ..] if names.iter().all(|other| *other == name) => (format!("{} of {name}", names.len()), "are"),
+        [name, ..] if names.iter().all(|other| *other == name) => (format!("{} × {name}", names.len()), "are"),
         [name, ..] => (format!("{name} and {} more", names.len() - 1), "are"),
     };
     match context.build_to_run() {

@@ -112,10 +112,8 @@ fn describe(gpu: &Gpu) -> String {
     format!("{}, {} ({:.1} free){capability}{hidden}", gpu.name, gpu.total, gpu.free.gib())
 }
 
-/// Failures before warnings, each in the order of the checks, which is the order of causes.
 fn by_weight(diagnosis: &Diagnosis) -> Vec<&Finding> {
-    let of = |status| diagnosis.findings.iter().filter(move |finding: &&Finding| finding.status == status);
-    of(Status::Fail).chain(of(Status::Warn)).collect()
+    crate::check::problems(&diagnosis.findings)
 }
 
 fn problems(text: &mut String, diagnosis: &Diagnosis) {

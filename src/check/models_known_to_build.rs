@@ -1,0 +1,58 @@
+//! Asks whether this holds: the build knows the models here.
+
+use super::over_builds::over_builds;
+use super::{Check, Context, Finding, Group, Remedy, file_name};
+use crate::build::Build;
+use crate::host::facts::ModelFile;
+
+pub(super) struct ModelsKnownToBuild;
+
+impl Check for ModelsKnownToBuild {
+    fn id(&self) -> &'static str {
+        "models-known-to-build"
+    }
+    fn title(&self) -> &'static str {
+        "The build knows the architectures of the models here"
+    }
+    fn explanation(&self) -> &'static str {
+        "A model names its architecture, and a build knows those that existed when it was made. A newer one ends with \
+         `unknown model architecture`. Detected by looking for the name among the texts of the build's libllama; a \
+         newer build mends it."
+    }
+    fn group(&self) -> Group {
+        Group::Models
+    }
+    fn run(&self, context: &Context<'_>) -> Vec<Finding> {
+        let models: Vec<&ModelFile> = context
+            .facts
+            .models
+            .value()
+            .into_iter()
+            .flatten()
+            .filter(|model| model.header.as_ref().is_some_and(|header| header.architecture.is_some()))
+            .collect();
+        if models.is_empty() {
+            return vec![self.skip("no model's header was read")];
+        }
+        over_builds(self, *context, |build| {
+            let strange = models.iter().filter_map(|model| Some((model, unknown_to(build, model)?)));
+            strange
+                .map(|(model, architecture)| {
+                    self.warn(format!(
+                        "{} does not know the architecture `{architecture}` of `{}`",
+                        Context::name_of(build),
+                        file_name(&model.path)
+                    ))
+                    .seen(format!("general.architecture is {architecture}"), model.path.display().to_string())
+                    .remedy(Remedy::command("Install a newer build", "llama-doctor install"))
+                })
+                .collect()
+        })
+    }
+}
+
+fn unknown_to<'a>(build: &Build, model: &'a ModelFile) -> Option<&'a str> {
+    let header = model.header.as_ref().filter(|header| header.vocabulary)?;
+    let architecture = header.architecture.as_deref()?;
+    build.unknown_architectures.iter().any(|unknown| unknown == architecture).then_some(architecture)
+}
