@@ -3,6 +3,7 @@
 mod container;
 mod disks;
 mod kernel_driver;
+mod libstdcxx;
 mod pci;
 mod system;
 mod user_driver;

@@ -1,16 +1,24 @@
 //! Which files of a release run on this machine, and why the others do not. Arithmetic over facts and manifests; no IO.
 
+mod image;
+mod judged;
+mod machine;
+mod reasons;
+
 use std::cmp::Reverse;
 
+use judged::{Judged, is_better, judged, preference};
+use reasons::rejection;
 use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::build::Runs;
-use crate::build::verdict::{self, Driver};
-use crate::host::facts::{Facts, Gpu, OperatingSystem};
-use crate::manifest::cuda::cuda;
-use crate::manifest::releases::{AssetName, Image, Role, releases};
+pub use image::choose_image;
+pub use machine::Machine;
+pub use reasons::ways_out;
+
+use crate::host::facts::OperatingSystem;
+use crate::manifest::releases::{AssetName, Role};
 use crate::source::github::{Artifact, Release};
 use crate::units::CudaVersion;
 
@@ -46,52 +54,6 @@ impl Wanted {
     }
 }
 
-/// What counts of a machine here.
-#[derive(Debug, Clone)]
-pub struct Machine {
-    pub system: OperatingSystem,
-    /// As release files name it: `x64`, `arm64`; others as they are.
-    pub arch: String,
-    pub gpus: Vec<Gpu>,
-    pub driver: Driver,
-    /// `glibc 2.36`, where known.
-    pub libc: Option<String>,
-}
-
-impl Machine {
-    pub fn new(facts: &Facts, gpus: Vec<Gpu>) -> Self {
-        let system = facts.host.operating_system;
-        // Under WSL the driver is Windows' own.
-        let driver_system = if facts.wsl.is_some() { OperatingSystem::Windows } else { system };
-        let arch = match facts.host.architecture.as_str() {
-            "x86_64" | "amd64" | "AMD64" => "x64",
-            "aarch64" | "ARM64" => "arm64",
-            other => other,
-        };
-        Self {
-            system,
-            arch: arch.to_owned(),
-            gpus: gpus.into_iter().filter(|gpu| gpu.visible).collect(),
-            driver: Driver::from_facts(&facts.driver, driver_system),
-            libc: facts.host.libc.value().cloned(),
-        }
-    }
-
-    /// Why this system's C library is too old, or another one than official builds need; none when it is fine or unknown.
-    pub fn libc_obstacle(&self, least: &str) -> Option<String> {
-        let libc = self.libc.as_deref().filter(|_| self.system == OperatingSystem::Linux)?;
-        let Some(version) = libc.strip_prefix("glibc ") else {
-            return Some(format!("needs glibc {least}, and this system has {libc}"));
-        };
-        let (have, need) = (version.parse::<CudaVersion>().ok()?, least.parse::<CudaVersion>().ok()?);
-        (have < need).then(|| format!("needs glibc {least}, and this system has {libc}"))
-    }
-
-    pub fn first_capability(&self) -> Option<String> {
-        self.gpus.iter().find_map(|gpu| gpu.compute_capability).map(|capability| capability.to_string())
-    }
-}
-
 /// A file that was not chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Rejected {
@@ -123,18 +85,6 @@ pub enum ChooseError {
     NothingRuns { tag: String, rejected: Vec<Rejected>, ways_out: Vec<String> },
     #[error("no container image runs on this machine: {}", .rejected.iter().map(|row| format!("{} {}", row.name, row.why)).collect::<Vec<_>>().join("; "))]
     NoImage { rejected: Vec<Rejected> },
-}
-
-/// One build of the release, judged.
-struct Judged<'a> {
-    name: AssetName,
-    artifact: &'a Artifact,
-    /// Why it does not run.
-    obstacle: Option<String>,
-    /// One sentence for each GPU.
-    reasons: Vec<String>,
-    running: usize,
-    native: usize,
 }
 
 pub const fn system_name(system: OperatingSystem) -> &'static str {
@@ -225,42 +175,6 @@ pub fn choose(release: &Release, wanted: Wanted, machine: &Machine) -> Result<Ch
     })
 }
 
-/// The container image whose build runs best here, with the reasons.
-pub fn choose_image(wanted: Wanted, machine: &Machine) -> Result<(&'static Image, Vec<String>), ChooseError> {
-    let mut rejected = Vec::new();
-    let mut best: Option<(Preference, &Image, Vec<String>)> = None;
-    for image in &releases().images {
-        let name = AssetName {
-            name: image.tag.clone(),
-            role: Role::Layer,
-            tag: None,
-            system: Some(OperatingSystem::Linux),
-            backend: "cuda".to_owned(),
-            cuda: Some(image.cuda),
-            arch: machine.arch.clone(),
-        };
-        let nothing = Artifact { name: String::new(), url: String::new(), size: None, sha256: None };
-        let mut judged = judged(name, &nothing, machine);
-        if machine.system != OperatingSystem::Linux || !image.arch.contains(&machine.arch) {
-            judged.obstacle = Some(format!("is not for {} on {}", system_name(machine.system), machine.arch));
-        } else if let Some(obstacle) = machine.libc_obstacle(&image.glibc) {
-            judged.obstacle = Some(obstacle);
-        } else if !wanted.takes(&judged.name) {
-            judged.obstacle = Some(format!("is not `--backend {}`", wanted.named()));
-        }
-        let preference = preference(&judged, machine);
-        if let Some(why) = judged.obstacle {
-            rejected.push(Rejected { name: image.tag.clone(), why });
-        } else if best.as_ref().is_none_or(|(known, ..)| preference > *known) {
-            best = Some((preference, image, judged.reasons));
-        }
-    }
-    match best {
-        Some((_, image, reasons)) => Ok((image, reasons)),
-        None => Err(ChooseError::NoImage { rejected }),
-    }
-}
-
 /// Whether the release has what a machine like this would want: a channel steps back to an older one until it does.
 pub fn is_complete(release: &Release, wanted: Wanted, machine: &Machine) -> bool {
     let wants_cuda =
@@ -285,151 +199,6 @@ fn runtime_for(release: &Release, build: &AssetName, machine: &Machine) -> Optio
             .is_some_and(|name| name.role == Role::Runtime && is_for(&name, machine) && name.cuda == build.cuda)
     };
     release.artifacts.iter().find(fits).cloned()
-}
-
-fn judged<'a>(name: AssetName, artifact: &'a Artifact, machine: &Machine) -> Judged<'a> {
-    let mut judged = Judged { name, artifact, obstacle: None, reasons: Vec::new(), running: 0, native: 0 };
-    if let Some(version) = judged.name.cuda {
-        judge_cuda(&mut judged, version, machine);
-    } else {
-        judged.reasons.push(match judged.name.backend.as_str() {
-            "cpu" if machine.gpus.is_empty() => "no NVIDIA GPU was found: the CPU computes".to_owned(),
-            "cpu" => "the CPU computes".to_owned(),
-            "vulkan" => "Vulkan drives the GPU".to_owned(),
-            other => format!("{other} drives a GPU of another maker"),
-        });
-    }
-    if machine.system == OperatingSystem::Linux
-        && let Some(floor) = releases().floor(&judged.name.backend, &judged.name.arch)
-        && let Some(obstacle) = machine.libc_obstacle(&floor.glibc)
-    {
-        judged.obstacle = Some(obstacle);
-    }
-    judged
-}
-
-fn judge_cuda(judged: &mut Judged<'_>, version: CudaVersion, machine: &Machine) {
-    if machine.gpus.is_empty() {
-        judged.obstacle = Some("has no NVIDIA GPU to run on here".to_owned());
-        return;
-    }
-    let code = releases().cuda_code(version);
-    for gpu in &machine.gpus {
-        let mut verdict = verdict::judge(&code, Some(version.major), gpu, &machine.driver);
-        // Of a toolkit that is newer than our table, the PTX version is not known: it is as new as the toolkit.
-        if verdict.runs == Runs::Jit
-            && cuda().toolkit(version).is_none()
-            && let Some(runs) = machine.driver.cuda.filter(|runs| *runs < version)
-        {
-            verdict.runs = Runs::No;
-            verdict.reason = format!(
-                "{}; a driver for CUDA {version} is needed, and this one runs CUDA up to {runs}",
-                verdict.reason
-            );
-        }
-        match verdict.runs {
-            Runs::Native => {
-                judged.running += 1;
-                judged.native += 1;
-            }
-            Runs::Jit => judged.running += 1,
-            Runs::No => {}
-        }
-        let runs = if verdict.runs == Runs::No { "no: " } else { "" };
-        judged.reasons.push(format!("{} {}: {runs}{}", gpu.id, gpu.name, verdict.reason));
-    }
-    if judged.running == 0 {
-        judged.obstacle = Some(format!("does not run: {}", judged.reasons.join("; ").replace(": no: ", ": ")));
-    }
-}
-
-/// What is compared, the greatest first: whether it runs, its kind, how many GPUs it runs on and natively, its CUDA.
-type Preference = (bool, u8, usize, usize, Option<CudaVersion>, Option<Reverse<CudaVersion>>);
-
-fn preference(build: &Judged<'_>, machine: &Machine) -> Preference {
-    let kind = match build.name.backend.as_str() {
-        "cuda" => 3,
-        "vulkan" if !machine.gpus.is_empty() => 2,
-        "cpu" => 1,
-        _ => 0,
-    };
-    // With the driver known, the newest toolkit that it runs. Without, the one that most drivers run.
-    let known = machine.driver.cuda.is_some();
-    let newest = build.name.cuda.filter(|_| known);
-    let oldest = build.name.cuda.filter(|_| !known).map(Reverse);
-    (build.obstacle.is_none(), kind, build.running, build.native, newest, oldest)
-}
-
-fn is_better(one: &Judged<'_>, other: &Judged<'_>, machine: &Machine) -> bool {
-    preference(one, machine) > preference(other, machine)
-}
-
-fn rejection(build: &Judged<'_>, chosen: Option<&Judged<'_>>, machine: &Machine) -> Rejected {
-    let why = match (&build.obstacle, chosen) {
-        _ if !matches!(build.name.backend.as_str(), "cuda" | "vulkan" | "cpu") => {
-            "is for hardware of another maker".to_owned()
-        }
-        (Some(obstacle), _) => obstacle.clone(),
-        (None, None) => "was not looked at".to_owned(),
-        (None, Some(chosen)) => weaker(build, chosen, machine),
-    };
-    Rejected { name: build.name.name.clone(), why }
-}
-
-/// Why a build that runs is not the one.
-fn weaker(build: &Judged<'_>, chosen: &Judged<'_>, machine: &Machine) -> String {
-    let label = chosen.name.label();
-    match (build.name.backend.as_str(), chosen.name.backend.as_str()) {
-        ("cuda", "cuda") if build.running < chosen.running => format!("runs on fewer of the GPUs than {label}"),
-        ("cuda", "cuda") if build.native < chosen.native => {
-            let compiled = build.reasons.first().cloned().unwrap_or_default();
-            format!("would be compiled by the driver at first use, and {label} is native ({compiled})")
-        }
-        ("cuda", "cuda") if machine.driver.cuda.is_none() => format!("runs too, and {label} runs with older drivers"),
-        ("cuda", "cuda") => format!("runs too, and {label} is of a newer toolkit"),
-        ("cuda", _) => format!("runs, and {label} was asked for"),
-        ("vulkan", "cuda") => format!("runs too, and {label} is faster on NVIDIA cards"),
-        ("cpu", "cuda" | "vulkan") => "would leave the GPU unused".to_owned(),
-        ("vulkan" | "cpu", _) if machine.gpus.is_empty() => "has no advantage without a GPU".to_owned(),
-        ("vulkan" | "cpu", _) => format!("runs too, and {label} was asked for"),
-        _ => format!("is not what was asked for: {label} is"),
-    }
-}
-
-/// What else brings CUDA to a machine that no archive fits.
-pub fn ways_out(machine: &Machine) -> Vec<String> {
-    let mut ways = Vec::new();
-    let images = releases().images.iter().filter(|image| image.arch.contains(&machine.arch));
-    if machine.system == OperatingSystem::Linux {
-        let runs = |cuda: CudaVersion| {
-            machine.gpus.iter().any(|gpu| {
-                verdict::judge(&releases().cuda_code(cuda), Some(cuda.major), gpu, &machine.driver).runs != Runs::No
-            })
-        };
-        match images.clone().find(|image| runs(image.cuda)) {
-            Some(image) => ways.push(match machine.libc_obstacle(&image.glibc) {
-                None => format!(
-                    "CUDA without an archive: `--container` takes the build out of the project's image {}",
-                    image.tag
-                ),
-                Some(obstacle) => {
-                    format!("the files of the project's container images do not help: an image {obstacle}")
-                }
-            }),
-            None => ways.push("no container image of the project runs on this GPU and driver either".to_owned()),
-        }
-    }
-    ways.push(
-        "CUDA from conda-forge, which brings its own libraries: `conda install -c conda-forge llama.cpp`".to_owned(),
-    );
-    if let Some(capability) = machine.first_capability() {
-        let number = capability.replace('.', "");
-        ways.push(format!(
-            "CUDA from source, with a toolkit for this card: `cmake -B build -DGGML_CUDA=ON \
-             -DCMAKE_CUDA_ARCHITECTURES={number} && cmake --build build --config Release -j`"
-        ));
-    }
-    ways
 }
 
 #[cfg(test)]

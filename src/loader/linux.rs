@@ -114,6 +114,12 @@ impl<'a> Loader<'a> {
         answers
     }
 
+    /// The library of this name that `asking` would be given.
+    pub fn locate(&self, name: &str, asking: &Loaded) -> Option<Loaded> {
+        let pending = [Pending { loaded: asking.clone(), chain: Vec::new() }];
+        self.find(name, 0, &pending).1
+    }
+
     fn walk(&self, pending: &mut Vec<Pending>, queue: &mut VecDeque<usize>, answers: &mut Vec<Dependency>) {
         while let Some(index) = queue.pop_front() {
             let needed = pending[index].loaded.image.needed.clone();

@@ -25,6 +25,18 @@ pub struct Releases {
     pub images: Vec<Image>,
     pub registry: Registry,
     pub wheels: Vec<Wheels>,
+    pub attestation: Attestation,
+}
+
+/// Who signs for the files of a release.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attestation {
+    /// `owner/name/.github/workflows/FILE@REF`
+    pub workflows: Vec<String>,
+    pub issuer: String,
+    pub source: String,
+    pub checked: String,
 }
 
 /// Where layers of images may come from.
@@ -137,6 +149,7 @@ pub struct Image {
     pub cuda: CudaVersion,
     pub arch: Vec<String>,
     pub glibc: String,
+    pub glibcxx: String,
     pub source: String,
     pub checked: String,
 }

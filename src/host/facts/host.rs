@@ -33,6 +33,9 @@ pub struct HostFacts {
     /// `glibc 2.36`, `musl`
     #[serde(default)]
     pub libc: Fact<String>,
+    /// Linux: the newest `GLIBCXX_` version of the C++ library that the loader finds, `3.4.30`; `none` without one.
+    #[serde(default)]
+    pub libstdcxx: Fact<String>,
     #[serde(default)]
     pub cpu: Fact<String>,
     /// The instruction sets that llama.cpp's CPU code chooses among: `sse4_2 avx avx2 fma f16c bmi2 avx512f`.

@@ -31,6 +31,7 @@ pub(in crate::host) fn system(host: &Host, store: &Path) -> HostFacts {
         ),
         architecture: std::env::consts::ARCH.to_owned(),
         libc: libc_version(host),
+        libstdcxx: super::libstdcxx::version(host),
         cpu: from_text(&processor, processor_name),
         cpu_features: from_text(&processor, processor_features),
         physical_cores: from_text(&processor, physical_cores),

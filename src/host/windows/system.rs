@@ -32,6 +32,7 @@ pub(in crate::host) fn system(host: &Host, store: &Path) -> HostFacts {
         kernel: kernel(),
         architecture: std::env::consts::ARCH.to_owned(),
         libc: Fact::unknown("Windows programs bring their C runtime"),
+        libstdcxx: Fact::unknown("Windows programs bring their C++ runtime"),
         cpu: cpu_name(),
         cpu_features: Fact::known(cpu_features(), Origin::OperatingSystem),
         physical_cores: sysinfo::System::physical_core_count().map_or_else(

@@ -1,7 +1,7 @@
 //! The rule, over the names of real releases.
 
 use super::*;
-use crate::host::facts::{Fact, Origin};
+use crate::host::facts::{Fact, Facts, Origin};
 use crate::manifest::gpus::simulated;
 
 fn release(tag: &str, names: &[&str]) -> Release {
@@ -108,6 +108,48 @@ fn an_old_c_library_is_named_with_its_ways_out() {
     let error = chosen("rtx-3090", "580.65.06", "glibc 2.31");
     assert!(error.contains("needs glibc 2.35"), "{error}");
     assert!(chosen("rtx-3090", "580.65.06", "musl 1.2").contains("has musl"));
+}
+
+#[test]
+fn an_old_cpp_library_is_named_before_the_download() {
+    let with = |libstdcxx: &str| {
+        let machine = machine("rtx-3090", "580.65.06", "glibc 2.39");
+        Machine { libstdcxx: Some(libstdcxx.to_owned()), ..machine }
+    };
+    assert_eq!(choose(&today(), Wanted::Auto, &with("3.4.33")).unwrap().backend, "cuda-13.4");
+    let choice = choose(&today(), Wanted::Auto, &with("3.4.30")).unwrap();
+    assert_eq!(choice.backend, "vulkan");
+    let row = choice.rejected.iter().find(|row| row.name.contains("cuda-12.8")).unwrap();
+    assert_eq!(row.why, "needs libstdc++ with GLIBCXX_3.4.32, and the loader finds one up to GLIBCXX_3.4.30");
+    assert!(choice.warnings.join(" ").contains("an image needs libstdc++"), "{:?}", choice.warnings);
+    assert!(choose_image(Wanted::Auto, &with("3.4.30")).is_err());
+    let asked = choose(&today(), Wanted::CudaMajor(12), &with("3.4.30")).unwrap();
+    assert!(asked.warnings[0].contains("GLIBCXX_3.4.32"), "{:?}", asked.warnings);
+    for old in ["3.4.29", "none"] {
+        let error = choose(&today(), Wanted::Auto, &with(old)).unwrap_err().to_string();
+        assert!(error.contains("needs libstdc++"), "{error}");
+    }
+}
+
+/// A machine recorded by `check --save`, and what is chosen for it.
+#[test]
+fn recorded_machines_get_what_their_libraries_allow() {
+    for (recorded, backend, why) in [
+        (include_str!("../../../tests/machines/debian-12.json"), "vulkan", "needs glibc 2.39"),
+        (
+            include_str!("../../../tests/machines/conda-old-libstdcxx.json"),
+            "vulkan",
+            "needs libstdc++ with GLIBCXX_3.4.32",
+        ),
+        (include_str!("../../../tests/machines/healthy-linux-desktop.json"), "cuda-13.4", "is of a newer toolkit"),
+    ] {
+        let facts: Facts = serde_json::from_str(recorded).unwrap();
+        let machine = Machine::new(&facts, facts.gpus.clone());
+        let choice = choose(&today(), Wanted::Auto, &machine).unwrap();
+        assert_eq!(choice.backend, backend, "{:?}", choice.reason);
+        let row = choice.rejected.iter().find(|row| row.name.contains("cuda-12.8")).unwrap();
+        assert!(row.why.contains(why), "{}", row.why);
+    }
 }
 
 #[test]
