@@ -97,8 +97,17 @@ impl From<crate::source::github::GithubError> for Failure {
             E::NoRelease { .. } | E::NoPointer { .. } => {
                 Self::usage(error).hinted("`stable` and `nightly` always name a build; not every number has a release")
             }
-            E::Malformed { .. } | E::NothingFound { .. } => {
-                Self::new(Kind::Network, error).hinted("archives on the disk can be installed with `--from FILE...`")
+            E::Malformed { .. } | E::EmptyFeed | E::NothingFound { .. } => {
+                let hint = match &error {
+                    E::NothingFound { first, .. } => match &**first {
+                        E::Net(error) => network_hint(error),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                let failure = Self::new(Kind::Network, error);
+                let failure = hint.into_iter().fold(failure, Self::hinted);
+                failure.hinted("archives on the disk can be installed with `--from FILE...`")
             }
         }
     }
@@ -112,6 +121,9 @@ impl From<crate::source::container::ContainerError> for Failure {
             E::NoImage { .. } => {
                 Self::environment(error).hinted("images are made daily, so that only some builds have one")
             }
+            E::Unsupported { .. } => Self::environment(error).hinted(
+                "Docker itself can: `docker run --gpus all ghcr.io/ggml-org/llama.cpp:server-cuda`; or choose another build",
+            ),
             E::Malformed { .. } => Self::new(Kind::Network, error).hinted("a proxy may stand between; try without it"),
             E::Digest { .. } => {
                 Self::new(Kind::Integrity, error).hinted("a proxy or a mirror changes what it passes on")
@@ -168,6 +180,22 @@ impl From<crate::install::InstallError> for Failure {
             E::NoDigest { .. } => Self::new(Kind::Integrity, error).hinted(
                 "releases before June 2025 publish none: accept the file as it comes with `--allow-missing-digest`",
             ),
+            E::Attestation { .. } => Self::new(Kind::Integrity, error).hinted(
+                "do not run this file: ask the project first. `gh attestation verify FILE --repo ggml-org/llama.cpp` \
+                 looks at it with other eyes",
+            ),
+            E::AttestationKeys { .. } => Self::new(Kind::Integrity, error).hinted(
+                "keys change: a newer llama-doctor knows newer ones, and `gh attestation verify FILE --repo \
+                 ggml-org/llama.cpp` asks for those of today. If neither knows them, the file is not the project's",
+            ),
+            E::NoAttestation { .. } => Self::new(Kind::Integrity, error).hinted(
+                "releases before August 2026 have none: without `--attestation require` their sha256 is all that counts",
+            ),
+            E::AttestationUnasked { .. } => Self::new(Kind::Network, error)
+                .hinted("put it beside the file (`gh attestation download`), or leave `--attestation require` out"),
+            E::AttestationsUnavailable => {
+                Self::usage(error).hinted("the released programs can; so can `cargo install --features attestation`")
+            }
             E::Collision { .. } => Self::new(Kind::Integrity, error).hinted("these archives are not of one release"),
             E::NotOfficial { .. } => Self::usage(error).hinted(
                 "its name tells what an archive is: keep it as on the release page, for instance \
@@ -456,34 +484,37 @@ impl From<crate::net::Error> for Failure {
             | Error::Busy { .. }
             | Error::File(_) => Kind::Environment,
         };
-        let hint = match &error {
-            Error::Offline { .. } => Some("run it again without `--offline`, or give the file by its path"),
-            Error::CertificateBundle { .. } => {
-                Some("`SSL_CERT_FILE` names this file: give it a PEM bundle, or unset it")
-            }
-            Error::Transport { .. } => Some(
-                "behind a proxy, set `HTTPS_PROXY`; with a company's own certificate, `SSL_CERT_FILE`; without any \
-                 certificates (a bare container), install the package `ca-certificates`",
-            ),
-            Error::Body { .. } => Some("what has arrived is kept: run it again to go on from there"),
-            Error::AskedToWait { .. } => Some("wait, or raise the limit with a token (`GH_TOKEN`, `HF_TOKEN`)"),
-            Error::RedirectRefused { .. } => {
-                Some("if this host is yours or your mirror's, name it in `LLAMA_DOCTOR_ALLOW_HOSTS`")
-            }
-            Error::WebPage { .. } => Some("a proxy or a login page may stand between this machine and the server"),
-            Error::Size { .. } | Error::Digest { .. } => Some(
-                "nothing of it was kept: a mirror or a proxy may hold another file under this name; try without it",
-            ),
-            Error::NoSpace { .. } => Some("free some room, or choose another disk with `--home DIR`"),
-            Error::PathTooLong { .. } => Some("choose a folder with a shorter path (`--home DIR`)"),
-            Error::Busy { .. } => Some("let it finish, then run this again"),
-            _ => None,
-        };
+        let hint = network_hint(&error);
         let failure = Self::new(kind, error);
         match hint {
             Some(hint) => failure.hinted(hint),
             None => failure,
         }
+    }
+}
+
+fn network_hint(error: &crate::net::Error) -> Option<&'static str> {
+    use crate::net::Error;
+    match error {
+        Error::Offline { .. } => Some("run it again without `--offline`, or give the file by its path"),
+        Error::CertificateBundle { .. } => Some("`SSL_CERT_FILE` names this file: give it a PEM bundle, or unset it"),
+        Error::Transport { .. } => Some(
+            "behind a proxy, set `HTTPS_PROXY`; with a company's own certificate, `SSL_CERT_FILE`; without any \
+                 certificates (a bare container), install the package `ca-certificates`",
+        ),
+        Error::Body { .. } => Some("what has arrived is kept: run it again to go on from there"),
+        Error::AskedToWait { .. } => Some("wait, or raise the limit with a token (`GH_TOKEN`, `HF_TOKEN`)"),
+        Error::RedirectRefused { .. } => {
+            Some("if this host is yours or your mirror's, name it in `LLAMA_DOCTOR_ALLOW_HOSTS`")
+        }
+        Error::WebPage { .. } => Some("a proxy or a login page may stand between this machine and the server"),
+        Error::Size { .. } | Error::Digest { .. } => {
+            Some("nothing of it was kept: a mirror or a proxy may hold another file under this name; try without it")
+        }
+        Error::NoSpace { .. } => Some("free some room, or choose another disk with `--home DIR`"),
+        Error::PathTooLong { .. } => Some("choose a folder with a shorter path (`--home DIR`)"),
+        Error::Busy { .. } => Some("let it finish, then run this again"),
+        _ => None,
     }
 }
 

@@ -17,6 +17,19 @@ use crate::units::Bytes;
 /// What official archives unpack to, at most, over what they pack: compressed GPU code shrinks little, C++ more.
 const USUAL_RATIO: u64 = 5;
 
+/// Whether there is room for archives of this many bytes and for what they unpack to: said before the first byte comes.
+pub fn check_room(store: &Store, packed: u64) -> Result<(), InstallError> {
+    room(store, Bytes(packed.saturating_mul(USUAL_RATIO + 1)))
+}
+
+fn room(store: &Store, needed: Bytes) -> Result<(), InstallError> {
+    let free = disk::free(&store.builds())?;
+    if free < needed {
+        return Err(InstallError::NoSpace { folder: store.builds(), needed, free });
+    }
+    Ok(())
+}
+
 /// Unpacks a build and what lies beside it, and makes it visible in the store. Nothing is put to use.
 pub fn install(
     store: &Store,
@@ -38,13 +51,10 @@ fn install_with(
     backend: &str,
     archives: &[Archive],
     fill: Fill,
-    _: &StoreLock,
+    lock: &StoreLock,
 ) -> Result<Installed, InstallError> {
-    let needed = Bytes(archives.iter().map(|archive| archive.ingredient.size * USUAL_RATIO).sum());
-    let free = disk::free(&store.builds())?;
-    if free < needed {
-        return Err(InstallError::NoSpace { folder: store.builds(), needed, free });
-    }
+    let packed: u64 = archives.iter().map(|archive| archive.ingredient.size).sum();
+    room(store, Bytes(packed.saturating_mul(USUAL_RATIO)))?;
     let id = format!("{tag}-{backend}");
     let staging = store.staging(&id)?;
     let mut receipt = Receipt {
@@ -61,7 +71,7 @@ fn install_with(
     let result = fill(&staging, archives, &mut receipt);
     if let Err(error) = result {
         // The error at hand matters more than a folder that the next run clears.
-        let _ = replace::remove_folder(&staging);
+        let _ = store.clear_leftovers(lock);
         return Err(error);
     }
     store.commit(&staging, receipt)

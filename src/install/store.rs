@@ -62,6 +62,13 @@ impl Store {
             Err(std::fs::TryLockError::WouldBlock) => return Err(InstallError::Busy { root: self.root.clone() }),
             Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
         }
+        let lock = StoreLock { _file: file };
+        self.clear_leftovers(&lock)?;
+        Ok(lock)
+    }
+
+    /// Removes what an install has begun and not ended.
+    pub(super) fn clear_leftovers(&self, _: &StoreLock) -> Result<(), InstallError> {
         for entry in fs_err::read_dir(self.builds())? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -69,7 +76,7 @@ impl Store {
                 replace::remove_folder(&entry.path())?;
             }
         }
-        Ok(StoreLock { _file: file })
+        Ok(())
     }
 
     /// A new empty folder beside the builds, on the same file system.

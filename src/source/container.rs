@@ -23,6 +23,8 @@ pub enum ContainerError {
     NoImage { image: String, arch: String },
     #[error("the registry's answer about `{image}` is not understood: {why}")]
     Malformed { image: String, why: String },
+    #[error("the image `{image}` cannot be unpacked here: {why}")]
+    Unsupported { image: String, why: String },
     #[error("the registry's {what} does not have the sha256 that it was asked by")]
     Digest { what: String },
 }
@@ -176,8 +178,12 @@ impl Registry {
 
     fn layer(&self, tag: &str, entry: &Entry) -> Result<Layer, ContainerError> {
         let malformed = |why: String| ContainerError::Malformed { image: tag.to_owned(), why };
+        let unsupported = |why: String| ContainerError::Unsupported { image: tag.to_owned(), why };
+        if entry.media_type.contains("foreign") || entry.media_type.contains("nondistributable") {
+            return Err(unsupported(format!("a layer is `{}`, which the registry does not hold", entry.media_type)));
+        }
         if !entry.media_type.is_empty() && !entry.media_type.contains("gzip") {
-            return Err(malformed(format!("a layer is `{}`, and only gzip is unpacked here", entry.media_type)));
+            return Err(unsupported(format!("a layer is `{}`, and only gzip is known", entry.media_type)));
         }
         let sha256 = entry.digest.parse().map_err(|error| malformed(format!("{error}")))?;
         Ok(Layer { url: self.url("blobs", &entry.digest)?, sha256, size: entry.size })
@@ -252,7 +258,18 @@ fn worth_having<'a>(layers: &'a [Entry], history: &[History]) -> Vec<&'a Entry> 
 }
 
 /// Where a file of a layer belongs in the build's folder: what lies in `/app`, and CUDA's three libraries.
+/// The marks of deleted files belong where those files do.
 pub fn place(name: &str) -> Option<String> {
+    if name == "app/.wh..wh..opq" || name == ".wh.app" {
+        return Some(".wh..wh..opq".to_owned());
+    }
+    let (folder, base) = name.rsplit_once('/').unwrap_or(("", name));
+    if let Some(deleted) = base.strip_prefix(".wh.") {
+        let of = place(&format!("{folder}/{deleted}"))?;
+        let (folder, base) =
+            of.rsplit_once('/').map_or((String::new(), of.as_str()), |(folder, base)| (format!("{folder}/"), base));
+        return Some(format!("{folder}.wh.{base}"));
+    }
     if let Some(inside) = name.strip_prefix("app/") {
         return Some(inside.to_owned()).filter(|inside| !inside.is_empty());
     }
@@ -268,6 +285,13 @@ mod tests {
     #[test]
     fn only_llama_and_cuda_are_taken_out_of_an_image() {
         assert_eq!(place("app/llama-server").as_deref(), Some("llama-server"));
+        assert_eq!(place("app/.wh.gone.so").as_deref(), Some(".wh.gone.so"));
+        assert_eq!(place("app/tools/.wh.old").as_deref(), Some("tools/.wh.old"));
+        assert_eq!(place("app/tools/.wh..wh..opq").as_deref(), Some("tools/.wh..wh..opq"));
+        assert_eq!(place(".wh.app").as_deref(), Some(".wh..wh..opq"));
+        let deleted = "usr/local/cuda-12.8/lib64/.wh.libcublas.so.12";
+        assert_eq!(place(deleted).as_deref(), Some(".wh.libcublas.so.12"));
+        assert_eq!(place("etc/.wh.passwd"), None);
         let library = "usr/local/cuda-12.8/targets/x86_64-linux/lib/libcublasLt.so.12.8.4.1";
         assert_eq!(place(library).as_deref(), Some("libcublasLt.so.12.8.4.1"));
         for name in

@@ -33,8 +33,14 @@ pub enum GithubError {
     NoPointer { tag: String },
     #[error("`{url}` holds no list of releases: {why}")]
     Malformed { url: String, why: String },
-    #[error("no release of llama.cpp was found: {}", .tried.join("; "))]
-    NothingFound { tried: Vec<String> },
+    #[error("no release of llama.cpp was found{}", .then.as_ref().map_or_else(String::new, |then| format!(", by the feed neither: {then}")))]
+    NothingFound {
+        #[source]
+        first: Box<Self>,
+        then: Option<String>,
+    },
+    #[error("the feed of releases names no build")]
+    EmptyFeed,
     #[error(transparent)]
     File(#[from] std::io::Error),
 }
@@ -207,9 +213,13 @@ impl Github {
                 return Ok(tag);
             }
         }
-        notes.push(format!("which build is stable could not be learned ({error}); the newest build is taken"));
-        self.newest(notes)
-            .map_err(|other| GithubError::NothingFound { tried: vec![error.to_string(), other.to_string()] })
+        let newest = self.newest(notes).map_err(|other| {
+            // The same silence need not be told twice.
+            let is_another = std::mem::discriminant(&other) != std::mem::discriminant(&error);
+            GithubError::NothingFound { then: is_another.then(|| other.to_string()), first: Box::new(error) }
+        });
+        notes.push("which build is stable could not be learned: the newest build is taken".to_owned());
+        newest
     }
 
     /// The newest nightly, by number: by the API, else by the feed.
@@ -223,9 +233,7 @@ impl Github {
             Err(error) => notes.push(format!("the API did not help ({error}); the feed is asked")),
         }
         let tags = self.feed()?;
-        tags.into_iter()
-            .next()
-            .ok_or_else(|| GithubError::NothingFound { tried: vec!["the feed names no build".to_owned()] })
+        tags.into_iter().next().ok_or(GithubError::EmptyFeed)
     }
 
     /// Builds before `number`, newest first.
@@ -286,6 +294,16 @@ impl Github {
             }
             Err(net::Error::Status { status: 404, .. }) => Err(GithubError::NoRelease { tag: tag.to_owned() }),
             Err(_) => Err(error.into()),
+        }
+    }
+
+    /// The attestations of the file with this digest, as Sigstore's bundles. None is not an error.
+    pub fn attestations(&self, digest: Sha256Digest) -> Result<Vec<serde_json::Value>, net::Error> {
+        let url = format!("{}/attestations/sha256:{digest}", self.repository_api());
+        match self.api_text(&url) {
+            Ok(text) => crate::install::attest::bundles(&text).map_err(|why| net::Error::Content { name: url, why }),
+            Err(net::Error::Status { status: 404, .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,15 +117,31 @@ pub struct Server {
 
 impl Server {
     pub fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(handler, serve)
+    }
+
+    /// Over TLS, with the certificate of `tests/tls/`, which `authority.pem` vouches for.
+    pub fn start_tls(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let config = Arc::new(tls_config());
+        Self::with(handler, move |shared, stream| {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).map_err(std::io::Error::other)?;
+            serve(shared, rustls::StreamOwned::new(connection, stream))
+        })
+    }
+
+    fn with(
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+        speak: impl Fn(&Shared, TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared { handler: Box::new(handler), log: Mutex::default(), sent: AtomicU64::new(0) });
-        let for_thread = Arc::clone(&shared);
+        let (for_thread, speak) = (Arc::clone(&shared), Arc::new(speak));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&for_thread);
+                let (shared, speak) = (Arc::clone(&for_thread), Arc::clone(&speak));
                 // A client that goes away in the middle is part of the tests.
-                std::thread::spawn(move || drop(serve(&shared, stream)));
+                std::thread::spawn(move || stream.set_nodelay(true).and_then(|()| speak(&shared, stream)));
             }
         });
         Self { port, shared }
@@ -154,10 +170,19 @@ impl Server {
     }
 }
 
-fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
+fn tls_config() -> rustls::ServerConfig {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("../tls/server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../tls/server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap()
+}
+
+/// Until the client goes away or a reply ends the connection.
+fn serve(shared: &Shared, stream: impl Read + Write) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -188,18 +213,20 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
             write!(head, "Content-Length: {}\r\n", reply.part.len()).unwrap();
         }
         head += "\r\n";
+        let writer = reader.get_mut();
         writer.write_all(head.as_bytes())?;
+        writer.flush()?;
         if request.method == "HEAD" || is_silent {
             continue;
         }
-        if !send_body(shared, &reply, &mut writer)? {
-            return writer.shutdown(std::net::Shutdown::Both);
+        if !send_body(shared, &reply, writer)? {
+            return Ok(());
         }
     }
 }
 
 /// Whether the connection may be used again.
-fn send_body(shared: &Shared, reply: &Reply, writer: &mut TcpStream) -> std::io::Result<bool> {
+fn send_body(shared: &Shared, reply: &Reply, writer: &mut impl Write) -> std::io::Result<bool> {
     let bytes = &reply.body[reply.part.clone()];
     let limit = reply.cut_after.or(reply.stall_after).unwrap_or(bytes.len()).min(bytes.len());
     let began = Instant::now();
@@ -215,6 +242,7 @@ fn send_body(shared: &Shared, reply: &Reply, writer: &mut TcpStream) -> std::io:
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
     }
+    writer.flush()?;
     if reply.stall_after.is_some() {
         std::thread::sleep(Duration::from_mins(1));
     }
