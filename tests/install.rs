@@ -5,102 +5,13 @@
 mod support;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 use support::archives::Tar;
-use support::github::Github;
+use support::user::{TODAY, User, code, cpu_build, cpu_name, elf, program, talk};
 
-const TODAY: &str = include_str!("releases/b11434.json");
 const AUGUST: &str = include_str!("releases/b10353.json");
-
-struct User {
-    folder: tempfile::TempDir,
-    github: Github,
-}
-
-impl User {
-    fn new() -> Self {
-        let user = Self { folder: tempfile::tempdir().unwrap(), github: Github::start() };
-        user.github.add(TODAY, &[(&cpu_name("b11434"), cpu_build("b11434"))]);
-        user.github.state.lock().unwrap().stable = Some("b11434".to_owned());
-        user
-    }
-
-    fn home(&self) -> std::path::PathBuf {
-        self.folder.path().join("home")
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
-        command.args(arguments).env_clear().env("HOME", self.folder.path()).env("LLAMA_DOCTOR_HOME", self.home());
-        command.env("LLAMA_DOCTOR_GITHUB_URL", self.github.web.url(""));
-        command.env("LLAMA_DOCTOR_GITHUB_API_URL", self.github.web.url(""));
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.run(arguments);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{}", talk(&output));
-        serde_json::from_str(&text).unwrap()
-    }
-
-    /// A machine with this card, driver and C library, for `--facts`.
-    fn machine(&self, card: &str, driver: &str, libc: &str) -> String {
-        let gpu = llama_doctor::manifest::gpus::simulated(card, 0).unwrap();
-        let facts = serde_json::json!({
-            "schema": "llama-doctor/facts/1",
-            "host": {"operating_system": "linux", "architecture": "x86_64", "libc": {"value": libc, "from": "operating-system"}},
-            "driver": {"version": {"value": driver, "from": "nvml"}},
-            "gpus": [gpu],
-        });
-        let path = self.folder.path().join("machine.json");
-        fs_err::write(&path, facts.to_string()).unwrap();
-        path.to_string_lossy().into_owned()
-    }
-}
-
-fn talk(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn cpu_name(tag: &str) -> String {
-    let arch = if cfg!(target_arch = "aarch64") { "ubuntu-arm64" } else { "ubuntu-x64" };
-    format!("llama-{tag}-bin-{arch}.tar.gz")
-}
-
-/// A file of this machine's format that needs nothing.
-fn elf() -> Vec<u8> {
-    use object::{Architecture, BinaryFormat, Endianness};
-    let arch = if cfg!(target_arch = "aarch64") { Architecture::Aarch64 } else { Architecture::X86_64 };
-    object::write::Object::new(BinaryFormat::Elf, arch, Endianness::Little).write().unwrap()
-}
-
-/// A program that starts and ends well, whatever it is asked.
-fn program() -> Vec<u8> {
-    fs_err::read("/bin/true").unwrap()
-}
-
-/// An archive in the official layout, whose programs do nothing.
-fn cpu_build(tag: &str) -> Vec<u8> {
-    let top = format!("llama-{tag}");
-    Tar::default()
-        .program(format!("{top}/llama-server"), program())
-        .file(format!("{top}/libggml-cpu.so"), elf())
-        .file(format!("{top}/libggml-base.so.0.26.0"), elf())
-        .link(format!("{top}/libggml-base.so.0"), "libggml-base.so.0.26.0")
-        .file(format!("{top}/LICENSE"), tag)
-        .gz()
-}
 
 #[test]
 fn a_dry_run_says_what_why_and_why_not() {
@@ -295,90 +206,6 @@ fn every_recorded_release_is_understood() {
             assert!(read.is_some() || is_other, "{name}");
         }
     }
-}
-
-/// A registry with one image of two layers, that asks for a token and redirects its blobs.
-fn registry(layers: &[Vec<u8>], history: &[&str]) -> support::server::Server {
-    use llama_doctor::net::digest::Sha256Digest;
-    use support::server::{Reply, Server};
-    let digest = |bytes: &[u8]| format!("sha256:{}", Sha256Digest::of(bytes));
-    let entry =
-        |bytes: &[u8], kind: &str| serde_json::json!({"digest": digest(bytes), "size": bytes.len(), "mediaType": kind});
-    let steps: Vec<_> = history.iter().map(|step| serde_json::json!({"created_by": step})).collect();
-    let config = serde_json::json!({"history": steps}).to_string().into_bytes();
-    let gzip = "application/vnd.oci.image.layer.v1.tar+gzip";
-    let entries: Vec<_> = layers.iter().map(|layer| entry(layer, gzip)).collect();
-    let manifest = serde_json::json!({"config": entry(&config, ""), "layers": entries}).to_string().into_bytes();
-    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let platform = |os: &str, arch: &str| serde_json::json!({"os": os, "architecture": arch});
-    let index = serde_json::json!({"manifests": [
-        {"digest": digest(b"attestation"), "platform": platform("unknown", "unknown")},
-        {"digest": digest(&manifest), "platform": platform("linux", arch)},
-    ]})
-    .to_string()
-    .into_bytes();
-    let mut blobs: std::collections::BTreeMap<String, Vec<u8>> =
-        layers.iter().cloned().chain([config, manifest]).map(|bytes| (digest(&bytes), bytes)).collect();
-    blobs.insert("server-cuda12-b11434".to_owned(), index);
-    Server::start(move |request| {
-        let name = request.path.rsplit('/').next().unwrap();
-        if request.path.starts_with("/token?") {
-            assert!(request.path.contains("repository%3Aggml-org%2Fllama.cpp%3Apull"), "{}", request.path);
-            return Reply::new(200, r#"{"token": "anybody"}"#);
-        }
-        if request.path.starts_with("/blob/") {
-            return Reply::file(request, &std::sync::Arc::new(blobs[name].clone()), "\"blob\"");
-        }
-        if request.header("authorization") != Some("Bearer anybody") {
-            let challenge =
-                format!("Bearer realm=\"http://{}/token\",service=\"test\"", request.header("host").unwrap());
-            return Reply::new(401, "").header("WWW-Authenticate", challenge);
-        }
-        match blobs.get(name) {
-            Some(_) if request.path.contains("/blobs/") => Reply::redirect(format!("/blob/{name}")),
-            Some(document) => Reply::new(200, document.clone()),
-            None => Reply::new(404, ""),
-        }
-    })
-}
-
-#[test]
-fn a_build_is_taken_out_of_a_container_image() {
-    let user = User::new();
-    let base = Tar::default()
-        .file("var/lib/dpkg/info/libc6:amd64.list", "odd names of no interest")
-        .file("usr/local/cuda-12.8/targets/x86_64-linux/lib/libcudart.so.12.8.90", elf())
-        .link("usr/local/cuda-12.8/targets/x86_64-linux/lib/libcudart.so.12", "libcudart.so.12.8.90")
-        .gz();
-    let app = Tar::default()
-        .program("app/llama-server", program())
-        .file("app/libggml-cuda.so", elf())
-        .file("app/gone.so", "x")
-        .link("etc/escape", "/etc/passwd")
-        .gz();
-    let last = Tar::default().file("app/.wh.gone.so", "").file("app/LICENSE", "MIT").gz();
-    let registry = registry(&[base, app, last], &["RUN apt-get install cuda-libraries-12-8", "COPY /app", "COPY /app"]);
-    let facts = user.machine("rtx-3090", "570.124.06", "glibc 2.39");
-    let run = |libc_facts: &str| {
-        let mut command = user.command(&["install", "--container", "--json", "--facts", libc_facts]);
-        command.env("LLAMA_DOCTOR_CONTAINER_URL", registry.url("")).output().unwrap()
-    };
-    let output = run(&facts);
-    // Everything but the proof: no GPU code is in these files.
-    assert_eq!(code(&output), 3, "{}", talk(&output));
-    assert!(talk(&output).contains("holds no GPU code"), "{}", talk(&output));
-    let folder = user.home().join("builds/b11434-cuda-12.8");
-    let mut names: Vec<_> =
-        fs_err::read_dir(&folder).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    let expected =
-        ["LICENSE", "libcudart.so.12", "libcudart.so.12.8.90", "libggml-cuda.so", "llama-doctor.json", "llama-server"];
-    assert_eq!(names, expected);
-    assert_eq!(code(&user.run(&["builds", "verify", "b11434-cuda-12.8"])), 0);
-    // The image needs its C library too.
-    let old = run(&user.machine("rtx-3090", "570.124.06", "glibc 2.36"));
-    assert_eq!(code(&old), 3);
-    assert!(talk(&old).contains("needs glibc 2.39"), "{}", talk(&old));
 }
 
 #[test]

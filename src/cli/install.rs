@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct InstallArguments {
     /// `stable`, `nightly`, a build (`b11434`) or a release (`v0.6.0`)
     #[arg(value_name = "VERSION", default_value = "stable")]
@@ -24,9 +24,35 @@ pub struct InstallArguments {
     /// Take the build out of the project's container image, without Docker
     #[arg(long, conflicts_with = "from")]
     pub container: bool,
+    /// Check who built the files by GitHub's attestations: `auto` refuses a false one, `require` also a missing one
+    #[arg(long, value_name = "POLICY", default_value = "auto")]
+    pub attestation: AttestationPolicy,
     /// Accept a file for which no sha256 is published
     #[arg(long)]
     pub allow_missing_digest: bool,
+}
+
+/// What `llama-doctor install` means without arguments.
+impl Default for InstallArguments {
+    fn default() -> Self {
+        Self {
+            version: "stable".to_owned(),
+            backend: BackendName::Auto,
+            from: Vec::new(),
+            dry_run: false,
+            cudart: CudartSource::Release,
+            container: false,
+            attestation: AttestationPolicy::Auto,
+            allow_missing_digest: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AttestationPolicy {
+    Auto,
+    Require,
+    Skip,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,4 +71,18 @@ pub enum BackendName {
     Cuda13,
     Vulkan,
     Cpu,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::*;
+
+    #[test]
+    fn the_default_is_the_empty_command_line() {
+        let command = InstallArguments::augment_args(clap::Command::new("install"));
+        let parsed = InstallArguments::from_arg_matches(&command.get_matches_from(["install"])).unwrap();
+        assert_eq!(parsed, InstallArguments::default());
+    }
 }

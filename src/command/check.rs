@@ -23,7 +23,7 @@ pub(super) fn run(program: &Program, arguments: &CheckArguments) -> Result<ExitC
     }
     let mut facts = machine(program, &arguments.build)?;
     if arguments.fix && super::fix::fix(program, &facts, arguments.yes)? {
-        facts = machine(program, &arguments.build)?;
+        facts = machine(&program.looking_anew(), &arguments.build)?;
     }
     let redaction = Redaction::of(&program.host);
     if let Some(path) = &arguments.save {

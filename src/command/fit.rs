@@ -75,7 +75,8 @@ fn second_opinion(
     second_opinion::ask(build, &planned, server).map(Some)
 }
 
-fn resolve(program: &Program, models: &[String]) -> Result<Vec<ResolvedModel>, Failure> {
+/// Every model looked up, what is noteworthy said.
+pub(super) fn resolve(program: &Program, models: &[String]) -> Result<Vec<ResolvedModel>, Failure> {
     let resolved: Vec<ResolvedModel> =
         models.iter().map(|model| crate::model::resolve(program, model)).collect::<Result<_, _>>()?;
     for note in resolved.iter().flat_map(|model| &model.notes) {

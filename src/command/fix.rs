@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use super::Program;
-use crate::cli::install::{BackendName, CudartSource, InstallArguments};
+use crate::cli::install::{BackendName, InstallArguments};
 use crate::failure::Failure;
 use crate::host::facts::Facts;
 use crate::install::repair::{self, Repair, Step};
@@ -60,10 +60,6 @@ fn allowed(program: &Program, repair: &Repair, yes: bool) -> bool {
 /// The same official build again, this time with its companion archive; the files that were not there before are
 /// what `--undo` removes.
 fn bring_companion(program: &Program, store: &Store, id: &str, tag: &str, major: u32) -> Result<(), Failure> {
-    if program.global.json {
-        return Err(Failure::usage("an installation has an answer of its own")
-            .hinted("run `llama-doctor check --fix` without `--json`"));
-    }
     let files = |store: &Store| -> Result<Vec<PathBuf>, Failure> {
         let folder = store.find(id)?.path;
         Ok(fs_err::read_dir(folder)?.flatten().map(|entry| entry.path()).collect())
@@ -72,13 +68,9 @@ fn bring_companion(program: &Program, store: &Store, id: &str, tag: &str, major:
     let arguments = InstallArguments {
         version: tag.to_owned(),
         backend: if major >= 13 { BackendName::Cuda13 } else { BackendName::Cuda12 },
-        from: Vec::new(),
-        dry_run: false,
-        cudart: CudartSource::Release,
-        container: false,
-        allow_missing_digest: false,
+        ..InstallArguments::default()
     };
-    super::install::run(program, &arguments)?;
+    super::install::install(program, &arguments)?;
     let added: Vec<PathBuf> = files(store)?.into_iter().filter(|path| !before.contains(path)).collect();
     Ok(repair::remember(store, Step::Added { files: added })?)
 }

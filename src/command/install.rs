@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::host::environment;
 use crate::host::facts::{Facts, Gpu};
 use crate::install::InstallError;
-use crate::install::choose::{self, Choice, Machine, Rejected, Wanted};
+use crate::install::choose::{self, Choice, Machine, Wanted};
 use crate::install::fetch::{self, Archive};
 use crate::install::prove::{Proof, prove};
 use crate::install::stage;
@@ -18,23 +18,36 @@ use crate::install::store::{Installed, Store};
 use crate::manifest::releases::Role;
 use crate::net::client::Client;
 use crate::net::redirect::Redirects;
-use crate::report::install::{Asset, Done, InstallReport, SCHEMA, decision, done};
+use crate::report;
+use crate::report::install::{Asset, Done, InstallReport};
 use crate::report::progress::Reporter;
 use crate::source::github::{Artifact, Github, Place, Version};
 use crate::source::pypi;
 use crate::units::CudaVersion;
 
+mod attestations;
 mod container;
+mod from_disk;
+
+use attestations::Attestations;
 
 pub(super) fn run(program: &Program, arguments: &InstallArguments) -> Result<ExitCode, Failure> {
+    let report = install(program, arguments)?;
+    report::install::print(program.printer, &report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Brings what the arguments mean and puts it to use; with `dry_run`, only says what that would be. Other commands that
+/// need a build call this too.
+pub(super) fn install(program: &Program, arguments: &InstallArguments) -> Result<InstallReport, Failure> {
     let store = Store::new(program.home()?);
     if !arguments.from.is_empty() {
-        return from_disk(program, arguments, &store);
+        return from_disk::install(program, arguments, &store);
     }
     let client = program.client()?;
     let github = Github::new(&client, place(program), &store.answers())?;
     if arguments.container {
-        return container::run(program, arguments, &store, &github);
+        return container::install(program, arguments, &store, &github);
     }
     let (mut choice, notes) = decide(program, arguments, &github)?;
     let wheels = wheels(program, arguments, &client, choice.cuda)?;
@@ -44,11 +57,11 @@ pub(super) fn run(program: &Program, arguments: &InstallArguments) -> Result<Exi
     }
     let mut report = InstallReport::of(&choice, notes);
     report.assets.extend(wheels.iter().map(Asset::of));
-    talk(program, &report);
+    report::install::talk(program.printer, &report);
     if arguments.dry_run {
-        print(program, &report, &decision(&report))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(report);
     }
+    let attestations = Attestations::new(arguments.attestation, program)?;
     let id = format!("{}-{}", choice.tag, choice.backend);
     let installed = if let Some(installed) =
         intact(&store, &id, std::iter::once(&choice.build).chain(&choice.runtime).chain(&wheels))?
@@ -58,20 +71,30 @@ pub(super) fn run(program: &Program, arguments: &InstallArguments) -> Result<Exi
         fetch::forget(&choice.build, &store.archives())?;
         installed
     } else {
+        let wanted = std::iter::once(&choice.build).chain(&choice.runtime).chain(&wheels);
+        stage::check_room(&store, wanted.filter_map(|artifact| artifact.size).fold(0, u64::saturating_add))?;
         let progress = Reporter::new(program.printer);
-        let bring = |artifact: &Artifact, role| {
-            let digestless = arguments.allow_missing_digest;
-            // A wheel comes from wherever the index says; its digest is the index's word.
-            let redirects = if wheels.contains(artifact) { Redirects::Any } else { github.redirects() };
-            fetch::fetch(&client, redirects, artifact, role, &store.archives(), digestless, &progress)
+        let (cache, digestless) = (store.archives(), arguments.allow_missing_digest);
+        let bring = |artifact: &Artifact, role| -> Result<Archive, Failure> {
+            let attested = |digest| attestations.of_release(&github, &artifact.name, digest);
+            // Asked before the download where the digest is known: what is refused need not come.
+            let known = artifact.sha256.map(attested).transpose()?;
+            let mut archive = fetch::fetch(&client, github.redirects(), artifact, role, &cache, digestless, &progress)?;
+            archive.ingredient.attested = known.map_or_else(|| attested(archive.ingredient.sha256), Ok)?;
+            Ok(archive)
         };
         let mut archives = vec![bring(&choice.build, Role::Build)?];
-        for runtime in choice.runtime.iter().chain(&wheels) {
+        if let Some(runtime) = &choice.runtime {
             archives.push(bring(runtime, Role::Runtime)?);
+        }
+        for wheel in &wheels {
+            // A wheel comes from wherever the index says; its digest is the index's word.
+            archives.push(fetch::fetch(&client, Redirects::Any, wheel, Role::Runtime, &cache, false, &progress)?);
         }
         unpack(program, &store, &choice.tag, &choice.backend, &archives)?
     };
-    finish(program, &store, &installed, &mut report)
+    finish(program, &store, &installed, &mut report)?;
+    Ok(report)
 }
 
 /// The release and the files of it that run here.
@@ -83,7 +106,6 @@ fn decide(program: &Program, arguments: &InstallArguments, github: &Github) -> R
     Ok((choose::choose(&release, wanted, &machine)?, notes))
 }
 
-/// The machine is looked at once a question: that may take a second.
 fn seen(program: &Program) -> Result<(Facts, Vec<Gpu>), Failure> {
     let facts = program.facts()?;
     let gpus = if program.global.gpu.is_empty() { facts.gpus.clone() } else { program.gpus()? };
@@ -117,7 +139,7 @@ fn wheels(
     Ok(pypi::wheels(client, index, cuda, machine.system, &machine.arch)?)
 }
 
-pub(super) fn wanted(name: BackendName) -> Wanted {
+fn wanted(name: BackendName) -> Wanted {
     match name {
         BackendName::Auto => Wanted::Auto,
         BackendName::Cuda => Wanted::Cuda,
@@ -158,58 +180,6 @@ fn intact<'a>(
     Ok(whole.then_some(installed))
 }
 
-fn from_disk(program: &Program, arguments: &InstallArguments, store: &Store) -> Result<ExitCode, Failure> {
-    let (name, mut archives) = fetch::from_disk(&arguments.from)?;
-    if arguments.cudart == CudartSource::Pypi && !arguments.dry_run {
-        let client = program.client()?;
-        let progress = Reporter::new(program.printer);
-        for wheel in wheels(program, arguments, &client, name.cuda)? {
-            let cache = store.archives();
-            archives.push(fetch::fetch(&client, Redirects::Any, &wheel, Role::Runtime, &cache, false, &progress)?);
-        }
-    }
-    let (tag, backend) = (name.tag.clone().unwrap_or_else(|| "unknown".to_owned()), name.label());
-    let machine = machine(program)?;
-    let mut warnings = Vec::new();
-    if name.system != Some(machine.system) || name.arch != machine.arch {
-        let system = choose::system_name(machine.system);
-        warnings.push(format!("`{}` is not for {system} on {}", name.name, machine.arch));
-    }
-    if name.backend == "cuda" && !archives.iter().any(|archive| archive.role == Role::Runtime) {
-        warnings.push(
-            "without the archive of CUDA's libraries (cudart-llama-...), those of the system must serve".to_owned(),
-        );
-    }
-    let mut report = InstallReport {
-        schema: SCHEMA.to_owned(),
-        tag: tag.clone(),
-        assets: archives.iter().map(asset).collect(),
-        backend: backend.clone(),
-        reason: vec!["the archives were given; their digests have nothing to be compared with".to_owned()],
-        rejected: Vec::<Rejected>::new(),
-        warnings,
-        notes: Vec::new(),
-        installed: None,
-    };
-    talk(program, &report);
-    if arguments.dry_run {
-        print(program, &report, &decision(&report))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let installed = unpack(program, store, &tag, &backend, &archives)?;
-    finish(program, store, &installed, &mut report)
-}
-
-fn asset(archive: &Archive) -> Asset {
-    let path = std::path::absolute(&archive.path).unwrap_or_else(|_| archive.path.clone());
-    Asset {
-        name: archive.ingredient.name.clone(),
-        url: url::Url::from_file_path(path).map(Into::into).unwrap_or_default(),
-        size: Some(archive.ingredient.size),
-        sha256: Some(archive.ingredient.sha256.to_string()),
-    }
-}
-
 fn unpack(
     program: &Program,
     store: &Store,
@@ -231,38 +201,17 @@ fn unpack(
 }
 
 /// Proves a build and puts it to use. One that fails stays where it is, unused.
-fn finish(
-    program: &Program,
-    store: &Store,
-    installed: &Installed,
-    report: &mut InstallReport,
-) -> Result<ExitCode, Failure> {
+fn finish(program: &Program, store: &Store, installed: &Installed, report: &mut InstallReport) -> Result<(), Failure> {
     let proof = proven(program, installed)?;
     let lock = store.lock()?;
     store.activate(installed, &lock)?;
-    let outcome = Done {
+    report.installed = Some(Done {
         id: installed.receipt.id.clone(),
         path: installed.path.clone(),
         active: true,
-        proof: proof.notes.into_iter().chain(signature(installed)).collect(),
-    };
-    let text = done(report, &outcome);
-    report.installed = Some(outcome);
-    print(program, report, &text)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// What the digests prove, and what they do not.
-fn signature(installed: &Installed) -> Option<String> {
-    let ingredients = &installed.receipt.ingredients;
-    let from_network = ingredients.iter().any(|ingredient| ingredient.url.is_some());
-    let checked = ingredients.iter().all(|ingredient| ingredient.checked);
-    let digests = if checked {
-        "size and sha256 are those that the source publishes"
-    } else {
-        "no published sha256 was compared"
-    };
-    from_network.then(|| format!("{digests}; signatures were not looked at"))
+        proof: proof.notes.into_iter().chain(attestations::summary(installed)).collect(),
+    });
+    Ok(())
 }
 
 /// The proof of an installed build, or what speaks against it.
@@ -275,21 +224,4 @@ pub(super) fn proven(program: &Program, installed: &Installed) -> Result<Proof, 
         return Ok(proof);
     }
     Err(InstallError::Unproven { id: installed.receipt.id.clone(), obstacles: proof.obstacles }.into())
-}
-
-fn talk(program: &Program, report: &InstallReport) {
-    for note in &report.notes {
-        program.printer.note(note);
-    }
-    for warning in &report.warnings {
-        program.printer.warning(warning);
-    }
-}
-
-fn print(program: &Program, report: &InstallReport, text: &str) -> Result<(), Failure> {
-    if program.printer.json {
-        return program.printer.json(report);
-    }
-    program.printer.answer(text);
-    Ok(())
 }

@@ -19,6 +19,7 @@ mod setup;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use crate::cli::check::CheckArguments;
 use crate::cli::{Cli, Command, Global};
@@ -34,6 +35,8 @@ pub struct Program {
     pub host: Host,
     pub global: Global,
     pub printer: Printer,
+    /// The machine, once it was looked at: that may take a second.
+    observed: Arc<OnceLock<Facts>>,
 }
 
 impl Program {
@@ -43,7 +46,8 @@ impl Program {
             (false, 0) => Verbosity::Normal,
             (false, _) => Verbosity::Verbose,
         };
-        Self { host: Host::Live, printer: Printer { json: global.json, answers: true, verbosity }, global }
+        let printer = Printer { json: global.json, verbosity };
+        Self { host: Host::Live, printer, global, observed: Arc::default() }
     }
 
     /// The folder that holds builds, downloads and caches of ours: `--home`, `LLAMA_DOCTOR_HOME`, or the system's data folder.
@@ -83,12 +87,22 @@ impl Program {
         hosts.split([',', ' ']).filter(|host| !host.is_empty()).map(str::to_owned).collect()
     }
 
-    /// The machine: `--facts`, or this one.
+    /// The machine: `--facts`, or this one as it was when first asked.
     pub fn facts(&self) -> Result<Facts, Failure> {
-        if let Some(path) = &self.global.facts {
-            return Ok(Facts::load(path)?);
+        if let Some(facts) = self.observed.get() {
+            return Ok(facts.clone());
         }
-        Ok(crate::host::observe(&self.host, &self.home()?))
+        let facts = match &self.global.facts {
+            Some(path) => Facts::load(path)?,
+            None => crate::host::observe(&self.host, &self.home()?),
+        };
+        Ok(self.observed.get_or_init(|| facts).clone())
+    }
+
+    /// The same program that has not looked at the machine yet: for what changes while it runs, such as free VRAM.
+    #[must_use]
+    pub fn looking_anew(&self) -> Self {
+        Self { observed: Arc::default(), ..self.clone() }
     }
 }
 

@@ -4,8 +4,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args as _, FromArgMatches as _};
-
 use crate::check::{Selection, machine::Diagnosis};
 use crate::cli::bench::ProtocolArguments;
 use crate::cli::install::InstallArguments;
@@ -13,13 +11,13 @@ use crate::cli::launch::LaunchArguments;
 use crate::cli::setup::SetupCommand;
 use crate::command::Program;
 use crate::command::launch::ServerProgram;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::fit::plan::Plan;
 use crate::install::store::Store;
+use crate::model::ResolvedModel;
 use crate::model::pull::Options;
 use crate::report;
 use crate::report::launch::LaunchReport;
-use crate::report::printer::Printer;
 use crate::report::progress::Reporter;
 use crate::report::setup::{SetupReport, State, Step};
 use crate::script::Format;
@@ -44,14 +42,14 @@ pub(super) fn run(program: &Program, arguments: &SetupCommand) -> Result<ExitCod
     let server = super::launch::find_server(program, &place)?;
     let arguments = &SetupCommand { fit: server.fitted(&arguments.fit), ..arguments.clone() };
 
-    let mut models = arguments.models.clone();
-    let mut plan = suggest_or_plan(program, arguments, &mut models)?;
-    let pulled = pull(program, &plan, &models, brings)?;
+    let Planned { models, mut resolved, mut plan } = suggest_or_plan(program, arguments)?;
+    let pulled = pull(program, &plan, &mut resolved, brings)?;
     let brought = pulled.state == State::Done;
     steps.add(pulled);
     if brought {
-        // The file is here now: its own header is planned, and its path is what the scripts name.
-        plan = super::fit::plan(program, &arguments.fit, &models)?;
+        // The file is here now: its own header is planned, and its path is what the scripts name. The download took
+        // its time, and others may have taken VRAM meanwhile.
+        plan = super::fit::plan_of(&program.looking_anew(), &arguments.fit, &resolved)?;
     }
     steps.add(fit(&plan));
     if plan.recommended.is_none() {
@@ -132,60 +130,60 @@ fn server(program: &Program, arguments: &SetupCommand, brings: bool) -> Result<(
         let missing = "no llama.cpp build here; `llama-doctor install` on the machine itself brings it";
         return Ok((None, Step::missing("install", missing)));
     }
-    let quiet = Program { printer: Printer { answers: false, ..program.printer }, ..program.clone() };
-    super::install::run(&quiet, &install_arguments()?)?;
-    let Some(build) = store.current()? else {
-        return Ok((None, Step::missing("install", "the build was installed and is not in use")));
+    let report = super::install::install(program, &InstallArguments::default())?;
+    let Some(build) = report.installed else {
+        return Ok((None, Step::missing("install", "the build was not put to use")));
     };
-    Ok((Some(build.path), Step::done("install", vec![build.receipt.id])))
+    Ok((Some(build.path), Step::done("install", [build.id].into_iter().chain(report.reason).collect())))
 }
 
-/// What `llama-doctor install` without arguments means.
-fn install_arguments() -> Result<InstallArguments, Failure> {
-    let command = InstallArguments::augment_args(clap::Command::new("install"));
-    let parsed = command.try_get_matches_from(["install"]).and_then(|found| InstallArguments::from_arg_matches(&found));
-    parsed.map_err(|error| Failure::new(Kind::Internal, error))
+/// Models as they were named or suggested, looked up once, and the plan for them.
+struct Planned {
+    models: Vec<String>,
+    resolved: Vec<ResolvedModel>,
+    plan: Plan,
 }
 
-fn suggest_or_plan(program: &Program, arguments: &SetupCommand, models: &mut Vec<String>) -> Result<Plan, Failure> {
-    if !models.is_empty() {
-        return super::fit::plan(program, &arguments.fit, models);
+fn suggest_or_plan(program: &Program, arguments: &SetupCommand) -> Result<Planned, Failure> {
+    let plan = |models: Vec<String>| -> Result<Planned, Failure> {
+        let resolved = super::fit::resolve(program, &models)?;
+        let plan = super::fit::plan_of(program, &arguments.fit, &resolved)?;
+        Ok(Planned { models, resolved, plan })
+    };
+    if !arguments.models.is_empty() {
+        return plan(arguments.models.clone());
     }
     let mut last = None;
     for suggestion in SUGGESTIONS {
-        *models = vec![suggestion.to_owned()];
-        let plan = super::fit::plan(program, &arguments.fit, models)?;
-        let context =
-            plan.recommended.and_then(|index| plan.options.get(index)).map(|option| option.servers[0].context);
-        if context.is_some_and(|context| context >= ROOM_TO_TALK) {
-            return Ok(plan);
+        let planned = plan(vec![suggestion.to_owned()])?;
+        let option = planned.plan.recommended.and_then(|index| planned.plan.options.get(index));
+        if option.is_some_and(|option| option.servers[0].context >= ROOM_TO_TALK) {
+            return Ok(planned);
         }
-        last = Some(plan);
+        last = Some(planned);
     }
     last.ok_or_else(|| Failure::usage("no model was named"))
 }
 
-fn pull(program: &Program, plan: &Plan, models: &[String], brings: bool) -> Result<Step, Failure> {
-    let mut missing = Vec::new();
-    for text in models {
-        if crate::model::resolve(program, text)?.path().is_none() {
-            missing.push(text);
-        }
-    }
+/// Brings the files that are not here; of those, `resolved` names the place afterwards.
+fn pull(program: &Program, plan: &Plan, resolved: &mut [ResolvedModel], brings: bool) -> Result<Step, Failure> {
+    let missing: Vec<&mut ResolvedModel> = resolved.iter_mut().filter(|model| model.path().is_none()).collect();
     if missing.is_empty() {
         return Ok(Step::present("pull", "every file is here"));
     }
     if !brings || plan.recommended.is_none() {
-        let names = missing.iter().map(|text| format!("`llama-doctor pull {text}`")).collect::<Vec<_>>().join(", ");
+        let names = missing.iter().map(|model| format!("`llama-doctor pull {}`", model.source));
+        let names = names.collect::<Vec<_>>().join(", ");
         return Ok(Step::missing("pull", &format!("not here: {names} on the machine itself brings it")));
     }
     let client = program.client()?;
     let progress = Reporter::new(program.printer);
     let mut files = Vec::new();
-    for text in missing {
+    for model in missing {
         let options = Options { to: None, without_projector: true };
-        let pulled = super::pull::one(program, &client, text, &options, &progress)?;
+        let pulled = super::pull::one(program, &client, &model.source, &options, &progress)?;
         files.extend(pulled.files.iter().map(|file| file.name.clone()));
+        *model = crate::model::resolve(program, &model.source)?;
     }
     Ok(Step::done("pull", files))
 }

@@ -55,6 +55,7 @@ pub fn fetch(
             size: done.size.0,
             sha256: done.sha256,
             checked: artifact.sha256.is_some(),
+            attested: None,
         },
     })
 }
@@ -91,7 +92,7 @@ pub fn fetch_layer(
     };
     let done = download(client, &request, progress)?;
     let url = Some(crate::net::shown(&layer.url));
-    let ingredient = Ingredient { name, url, size: done.size.0, sha256: done.sha256, checked: true };
+    let ingredient = Ingredient { name, url, size: done.size.0, sha256: done.sha256, checked: true, attested: None };
     Ok(Archive { path: done.path, role: Role::Layer, ingredient })
 }
 
@@ -103,7 +104,8 @@ pub fn from_disk(paths: &[PathBuf]) -> Result<(AssetName, Vec<Archive>), Install
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let size = fs_err::metadata(path)?.len();
         let asset = AssetName::parse(&name).ok_or_else(|| InstallError::NotOfficial { path: path.clone() })?;
-        let ingredient = Ingredient { name, url: None, size, sha256: Sha256Digest::of_file(path)?, checked: false };
+        let ingredient =
+            Ingredient { name, url: None, size, sha256: Sha256Digest::of_file(path)?, checked: false, attested: None };
         archives.push(Archive { path: path.clone(), role: asset.role, ingredient });
         match (asset.role, &build) {
             (Role::Runtime | Role::Layer, _) => runtimes.push(asset),

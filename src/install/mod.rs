@@ -1,6 +1,7 @@
 //! Official builds on this machine: which one runs here, and the store that holds them side by side.
 
 pub mod activate;
+pub mod attest;
 pub mod choose;
 pub mod fetch;
 pub mod prove;
@@ -36,13 +37,23 @@ pub enum InstallError {
     Busy { root: PathBuf },
     #[error("`{name}` has no sha256 to check it against")]
     NoDigest { name: String },
+    #[error("the attestation of `{name}` is refused: {why}")]
+    Attestation { name: String, why: String },
+    #[error("the attestation of `{name}` is signed with keys that this program does not know: {why}")]
+    AttestationKeys { name: String, why: String },
+    #[error("`{name}` has no attestation")]
+    NoAttestation { name: String },
+    #[error("whether `{name}` has an attestation was not learned: {why}")]
+    AttestationUnasked { name: String, why: String },
+    #[error("this llama-doctor was built without the means to check attestations")]
+    AttestationsUnavailable,
     #[error("`{name}` of `{one}` and of `{other}` differ")]
     Collision { name: String, one: String, other: String },
     #[error("`{path}` is not the archive of an official llama.cpp build")]
     NotOfficial { path: PathBuf },
     #[error("`{one}` and `{other}` do not belong together: {why}")]
     Mismatch { one: String, other: String, why: String },
-    #[error("unpacking needs {needed} in `{folder}`, and its disk has {free} free")]
+    #[error("this needs {needed} in `{folder}`, and its disk has {free} free")]
     NoSpace { folder: PathBuf, needed: Bytes, free: Bytes },
     #[error("`{path}` is no receipt of ours: {why}")]
     Receipt { path: PathBuf, why: String },

@@ -22,6 +22,9 @@ pub struct Ingredient {
     pub sha256: Sha256Digest,
     /// Whether the digest was compared with the one that the source publishes.
     pub checked: bool,
+    /// Who attests to it, where that was checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::printer::Printer;
 use super::text::{WIDTH, wrapped};
+use crate::failure::Failure;
 use crate::install::choose::{Choice, Rejected};
 use crate::source::github::Artifact;
 use crate::units::Bytes;
@@ -76,8 +78,27 @@ impl InstallReport {
     }
 }
 
+/// What was noteworthy on the way to the choice.
+pub fn talk(printer: Printer, report: &InstallReport) {
+    for note in &report.notes {
+        printer.note(note);
+    }
+    for warning in &report.warnings {
+        printer.warning(warning);
+    }
+}
+
+/// What was installed, or what would be.
+pub fn print(printer: Printer, report: &InstallReport) -> Result<(), Failure> {
+    if printer.json {
+        return printer.json(report);
+    }
+    printer.answer(&report.installed.as_ref().map_or_else(|| decision(report), |what| done(report, what)));
+    Ok(())
+}
+
 /// The choice as a table of decisions.
-pub fn decision(report: &InstallReport) -> String {
+fn decision(report: &InstallReport) -> String {
     let mut text = format!("{} {}\n", report.tag, report.backend);
     for reason in &report.reason {
         let _ = writeln!(text, "  {}", wrapped(reason, WIDTH - 2, 4));

@@ -16,24 +16,19 @@ pub enum Verbosity {
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
     pub json: bool,
-    /// Whether the answer is printed; a step of a larger command leaves that to it.
-    pub answers: bool,
     pub verbosity: Verbosity,
 }
 
 impl Printer {
     /// The answer, for people. Silent under `--json`.
     pub fn answer(&self, text: &str) {
-        if self.answers && !self.json {
+        if !self.json {
             write_line(&mut anstream::stdout(), text);
         }
     }
 
     /// The answer, for programs: one document on stdout.
     pub fn json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
-        if !self.answers {
-            return Ok(());
-        }
         let text =
             serde_json::to_string_pretty(value).map_err(|error| Failure::new(crate::failure::Kind::Internal, error))?;
         write_line(&mut anstream::stdout(), &text);

@@ -18,6 +18,8 @@ pub struct State {
     pub stable: Option<String>,
     /// The API answers as to a caller whose sixty requests are spent.
     pub api_exhausted: bool,
+    /// What the API knows of attestations: one bundle for every file.
+    pub attestation: Option<Value>,
     /// The API refuses every token.
     pub bad_token: bool,
     /// Where files are said to be, instead of the second server.
@@ -54,6 +56,19 @@ impl Github {
         Self { web, files, state }
     }
 
+    /// The same GitHub for a server of another kind: pages, API and files in one.
+    pub fn everything(&self) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
+        let (state, port) = (Arc::clone(&self.state), self.files.port());
+        move |request| {
+            let state = state.lock().unwrap();
+            if let Some(name) = request.path.strip_prefix("/blob/") {
+                let name = name.split('?').next().unwrap();
+                return Reply::file(request, &state.files[name], &format!("\"{name}\""));
+            }
+            answer(&state, port, request)
+        }
+    }
+
     /// Adds a recorded release. Those of its files that are given get their size and digest; the others are empty.
     pub fn add(&self, recorded: &str, files: &[(&str, Vec<u8>)]) {
         let mut release: Value = serde_json::from_str(recorded).unwrap();
@@ -72,6 +87,15 @@ impl Github {
 
 fn answer(state: &State, files_port: u16, request: &Request) -> Reply {
     let path = request.path.as_str();
+    if path.starts_with("/repos/ggml-org/llama.cpp/attestations/sha256:") {
+        if state.api_exhausted {
+            return Reply::new(403, r#"{"message": "API rate limit exceeded"}"#).header("x-ratelimit-remaining", "0");
+        }
+        return state.attestation.as_ref().map_or_else(
+            || Reply::new(404, r#"{"message": "Not Found"}"#),
+            |bundle| Reply::new(200, json!({"attestations": [{"bundle": bundle, "repository_id": 1}]}).to_string()),
+        );
+    }
     if let Some(api) = path.strip_prefix("/repos/ggml-org/llama.cpp/releases") {
         if state.bad_token && request.header("authorization").is_some() {
             return Reply::new(401, r#"{"message": "Bad credentials"}"#);

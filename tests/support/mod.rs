@@ -3,7 +3,10 @@
 
 pub mod archives;
 pub mod binaries;
+pub mod field;
 pub mod gguf;
 pub mod github;
 pub mod hub;
 pub mod server;
+#[cfg(target_os = "linux")]
+pub mod user;

@@ -1,27 +1,27 @@
 //! `install --container`: the build out of the project's image, for releases without an archive that runs here.
 
-use std::process::ExitCode;
-
-use super::{finish, machine, print, talk, unpack, version, wanted};
+use super::{finish, machine, unpack, version, wanted};
 use crate::cli::install::InstallArguments;
 use crate::command::Program;
 use crate::failure::Failure;
 use crate::host::environment;
 use crate::install::choose;
 use crate::install::fetch;
+use crate::install::stage;
 use crate::install::store::Store;
 use crate::manifest::releases::releases;
-use crate::report::install::{Asset, InstallReport, SCHEMA, decision};
+use crate::report;
+use crate::report::install::{Asset, InstallReport, SCHEMA};
 use crate::report::progress::Reporter;
 use crate::source::container::{Layer, PUBLIC_URL, Registry};
 use crate::source::github::{Github, Version};
 
-pub(super) fn run(
+pub(super) fn install(
     program: &Program,
     arguments: &InstallArguments,
     store: &Store,
     github: &Github,
-) -> Result<ExitCode, Failure> {
+) -> Result<InstallReport, Failure> {
     let machine = machine(program)?;
     let (image, reason) = choose::choose_image(wanted(arguments.backend), &machine)?;
     let version = version(arguments)?;
@@ -53,11 +53,11 @@ pub(super) fn run(
         notes,
         installed: None,
     };
-    talk(program, &report);
+    report::install::talk(program.printer, &report);
     if arguments.dry_run {
-        print(program, &report, &decision(&report))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(report);
     }
+    stage::check_room(store, found.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add))?;
     let progress = Reporter::new(program.printer);
     let mut archives = Vec::new();
     for layer in &found.layers {
@@ -65,7 +65,8 @@ pub(super) fn run(
         archives.push(fetch::fetch_layer(&client, redirects, layer, secret, &store.archives(), &progress)?);
     }
     let installed = unpack(program, store, &tag, &backend, &archives)?;
-    finish(program, store, &installed, &mut report)
+    finish(program, store, &installed, &mut report)?;
+    Ok(report)
 }
 
 fn asset(layer: &Layer) -> Asset {
