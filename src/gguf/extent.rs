@@ -39,19 +39,27 @@ enum Stage {
 #[derive(Debug, Default)]
 struct Tokenizer {
     model: String,
+    /// How it splits text into words before it merges.
+    pre: String,
     tokens: Option<Profile>,
+    /// Offset of the first token's length field.
+    tokens_start: u64,
     types_seen: bool,
     scores_seen: bool,
     merges_seen: bool,
+    charsmap_seen: bool,
 }
 
 /// An array of texts in the middle of being walked.
 #[derive(Debug)]
 struct TextArray {
     is_tokens: bool,
+    is_merges: bool,
     start: u64,
     count: u64,
     walked: u64,
+    /// Offsets of the length fields of the last elements that were walked, newest first.
+    last: [u64; 8],
     profile: Profile,
 }
 
@@ -64,11 +72,17 @@ struct Profile {
 }
 
 const SAMPLES: u64 = 256;
-/// An array's own shape says little before this share of it is known.
-const TELLING_SHARE: f64 = 0.02;
+/// Vocabularies have some 300,000 tokens at most; one that claims more than this is not looked through.
+const MOST_TOKENS: u64 = 1 << 22;
 /// Bytes of a metadata entry and of a tensor info, where nothing better is known.
 const USUAL_ENTRY: u64 = 48;
 const USUAL_TENSOR: u64 = 60;
+/// Normalization rules of a unigram vocabulary: `nmt_nfkc` as SentencePiece compiles it, in llama.cpp b11434's
+/// `models/ggml-vocab-nomic-bert-moe.gguf`.
+const USUAL_CHARSMAP: u64 = 237_539;
+/// Where several merges make one token, longer tokens have more of them: by so much the rest is longer than its tokens
+/// say. Between what llama-bpe and gemma-4 (`models/ggml-vocab-*.gguf`, b11434) need.
+const SHARED_TOKEN_FACTOR: f64 = 1.018;
 /// No header needs more, and sums of it cannot overflow.
 const LARGEST_GUESS: u64 = 1 << 30;
 
@@ -81,18 +95,23 @@ impl Default for Extent {
 impl Extent {
     /// Walks on through `bytes`, which always begin at the start of the file and only ever grow.
     pub fn walk(&mut self, bytes: &[u8]) -> Reach {
+        if let Some(end) = self.end(bytes) {
+            return Reach::Ends(end);
+        }
+        let item = self.item_end(bytes);
+        Reach::GoesOn { item, header: item.saturating_add(self.rest()) }
+    }
+
+    /// As [`Self::walk`], without an estimate: none while the header goes on.
+    pub fn end(&mut self, bytes: &[u8]) -> Option<u64> {
         loop {
             match self.step(bytes) {
                 Some(Step::Walked) => {}
-                Some(Step::Broken) => return Reach::Ends(self.position.min(bytes.len() as u64)),
+                Some(Step::Broken) => return Some(self.position.min(bytes.len() as u64)),
                 None => break,
             }
         }
-        if matches!(self.stage, Stage::Done) && self.position <= bytes.len() as u64 {
-            return Reach::Ends(self.position);
-        }
-        let item = self.item_end(bytes.len() as u64);
-        Reach::GoesOn { item, header: item.saturating_add(self.rest()) }
+        (matches!(self.stage, Stage::Done) && self.position <= bytes.len() as u64).then_some(self.position)
     }
 
     /// One atom of the header. None: more bytes are needed.
@@ -126,6 +145,8 @@ impl Extent {
             Stage::Texts(array) => {
                 let length = cursor.u64()?;
                 cursor.skip(length);
+                array.last.rotate_right(1);
+                array.last[0] = self.position;
                 array.walked += 1;
                 let end = cursor.at as u64 - array.start;
                 // In 128 bits: the count is whatever the file says.
@@ -162,10 +183,14 @@ impl Extent {
         match cursor.u32()? {
             8 => {
                 let length = cursor.u64()?;
-                if key == b"tokenizer.ggml.model" && length < 64 {
-                    self.tokenizer.model = String::from_utf8_lossy(cursor.take(length as usize)?).into_owned();
-                } else {
-                    cursor.skip(length);
+                let name = match key {
+                    b"tokenizer.ggml.model" if length < 64 => Some(&mut self.tokenizer.model),
+                    b"tokenizer.ggml.pre" if length < 64 => Some(&mut self.tokenizer.pre),
+                    _ => None,
+                };
+                match name {
+                    Some(name) => *name = String::from_utf8_lossy(cursor.take(length as usize)?).into_owned(),
+                    None => cursor.skip(length),
                 }
             }
             9 => {
@@ -175,13 +200,21 @@ impl Extent {
                     b"tokenizer.ggml.token_type" => self.tokenizer.types_seen = true,
                     b"tokenizer.ggml.scores" => self.tokenizer.scores_seen = true,
                     b"tokenizer.ggml.merges" => self.tokenizer.merges_seen = true,
+                    b"tokenizer.ggml.precompiled_charsmap" => self.tokenizer.charsmap_seen = true,
+                    b"tokenizer.ggml.tokens" => self.tokenizer.tokens_start = cursor.at as u64,
                     _ => {}
                 }
                 if kind == 8 {
-                    let profile = Profile { count, samples: Vec::new() };
-                    let is_tokens = key == b"tokenizer.ggml.tokens";
-                    self.stage =
-                        Stage::Texts(TextArray { is_tokens, start: cursor.at as u64, count, walked: 0, profile });
+                    let start = cursor.at as u64;
+                    self.stage = Stage::Texts(TextArray {
+                        is_tokens: key == b"tokenizer.ggml.tokens",
+                        is_merges: key == b"tokenizer.ggml.merges",
+                        start,
+                        count,
+                        walked: 0,
+                        last: [start; 8],
+                        profile: Profile { count, samples: Vec::new() },
+                    });
                 } else {
                     let Some(size) = scalar_bytes(kind) else { return Some(Step::Broken) };
                     cursor.skip(count.saturating_mul(size));
@@ -196,20 +229,18 @@ impl Extent {
     }
 
     /// Where the item that the bytes end in will end. A text or an array of numbers says so itself.
-    fn item_end(&self, present: u64) -> u64 {
+    fn item_end(&self, bytes: &[u8]) -> u64 {
+        let present = bytes.len() as u64;
         let Stage::Texts(array) = &self.stage else { return self.position.max(present) };
-        let left = (array.count - array.walked) as f64;
-        let seen = (self.position - array.start) as f64;
-        let by_growth = left * array.profile.mean_of_the_rest(array.walked);
-        let tokens = self.tokenizer.tokens.as_ref().filter(|_| self.tokenizer.merges_seen);
-        let rest = match tokens {
-            // Merges are ordered as the tokens that they make: their lengths grow alike. Where there are more of them than
-            // tokens this shape says a little too much.
-            Some(tokens) => {
-                let by_shape = tokens.rest_by_shape(array.walked as f64 / array.count as f64, seen, left);
-                f64::midpoint(by_shape, by_shape.min(by_growth))
+        let left = array.count - array.walked;
+        let by_growth = left as f64 * array.profile.mean_of_the_rest(array.walked);
+        let rest = match &self.tokenizer.tokens {
+            Some(tokens) if array.is_merges && array.walked > 0 => {
+                merges_left(bytes, self.tokenizer.tokens_start, tokens.count, array).unwrap_or(by_growth)
             }
-            None => by_growth,
+            // A merge is its token with one space in it.
+            Some(tokens) if array.is_merges => left as f64 * (tokens.mean() + 1.0),
+            _ => by_growth,
         };
         self.position.saturating_add(rest.min(LARGEST_GUESS as f64) as u64).max(present)
     }
@@ -243,7 +274,11 @@ impl Extent {
             }
             if matches!(tokenizer.model.as_str(), "gpt2" | "gemma4") {
                 // A merge is its token with one space in it.
-                companion(tokenizer.merges_seen, (count as f64 * (mean + 1.0)) as u64);
+                let bytes = count as f64 * tokenizer.merges_of_a_token() * (mean + 1.0);
+                companion(tokenizer.merges_seen, bytes as u64);
+            }
+            if tokenizer.model == "t5" {
+                companion(tokenizer.charsmap_seen, USUAL_CHARSMAP);
             }
         }
         let others = entries.saturating_mul(USUAL_ENTRY).saturating_add(self.tensors_left.saturating_mul(USUAL_TENSOR));
@@ -254,6 +289,18 @@ impl Extent {
 enum Step {
     Walked,
     Broken,
+}
+
+impl Tokenizer {
+    /// As llama.cpp's `models/ggml-vocab-llama-bpe.gguf` and `-gemma-4.gguf` (b11434) have them, 280,147 for 128,256 tokens
+    /// and 514,906 for 262,144; others have one each.
+    fn merges_of_a_token(&self) -> f64 {
+        match (self.model.as_str(), self.pre.as_str()) {
+            ("gemma4", _) => 1.96,
+            (_, "llama-bpe") => 2.18,
+            _ => 1.0,
+        }
+    }
 }
 
 impl Profile {
@@ -279,16 +326,51 @@ impl Profile {
         let middle_of_the_rest = f64::midpoint(walked, self.count as f64);
         late.max(early) + growth * (middle_of_the_rest / (walked * 0.74)).max(1.0).log2()
     }
+}
 
-    /// Bytes of the rest of another array that grows as this one: `share` of its elements took `seen` bytes.
-    fn rest_by_shape(&self, share: f64, seen: f64, left: f64) -> f64 {
-        let whole = self.samples.last().copied().unwrap_or(0) as f64;
-        let index = (share * self.samples.len() as f64) as usize;
-        match index.checked_sub(1).and_then(|index| self.samples.get(index)).filter(|_| share >= TELLING_SHARE) {
-            Some(part) if *part > 0 => seen * (whole - *part as f64) / *part as f64,
-            _ => left * (self.mean() + 1.0),
+/// Bytes of the merges that are still to come. They are ordered as the tokens that they make, so the last one that is
+/// known tells which tokens are left; none where the last ones make no token.
+fn merges_left(bytes: &[u8], tokens_start: u64, tokens: u64, merges: &TextArray) -> Option<f64> {
+    if tokens > MOST_TOKENS {
+        return None;
+    }
+    let known = &merges.last[..merges.last.len().min(usize::try_from(merges.walked).ok()?)];
+    let later = known.iter().find_map(|offset| ends_after_token_of(*offset, bytes, tokens_start, tokens, merges.walked))?;
+    let bytes_of = |count: usize| (later[count] - later[0]) as f64;
+    let left = merges.count - merges.walked;
+    match usize::try_from(left).ok().filter(|left| *left < later.len()) {
+        // One merge a token; what comes after them are special tokens.
+        Some(count) => Some(bytes_of(count) + left as f64),
+        None => {
+            let count = later.len() - 1;
+            let mean = bytes_of(count) / count.max(1) as f64 + 1.0;
+            Some(left as f64 * mean * SHARED_TOKEN_FACTOR)
         }
     }
+}
+
+/// Where the token ends that the merge at `offset` makes, and each token after it.
+fn ends_after_token_of(offset: u64, bytes: &[u8], start: u64, tokens: u64, walked: u64) -> Option<Vec<usize>> {
+    let mut cursor = Cursor { bytes, at: usize::try_from(offset).ok()? };
+    let length = usize::try_from(cursor.u64()?).ok()?;
+    let merge = cursor.take(length)?;
+    let space = merge.iter().position(|byte| *byte == b' ')?;
+    let (first, second) = (&merge[..space], &merge[space + 1..]);
+    let makes = |token: &[u8]| token.len() + 1 == merge.len() && token.starts_with(first) && token.ends_with(second);
+    // Hardly a merge comes long before its token; without this a text that stands for many tokens would mislead.
+    let latest = walked.saturating_add(4096);
+    let mut cursor = Cursor { bytes, at: usize::try_from(start).ok()? };
+    let mut ends = Vec::new();
+    let mut is_found = false;
+    for index in 0..tokens {
+        let length = usize::try_from(cursor.u64()?).ok()?;
+        if makes(cursor.take(length)?) && (!is_found || index <= latest) {
+            is_found = true;
+            ends.clear();
+        }
+        ends.push(cursor.at);
+    }
+    is_found.then_some(ends)
 }
 
 /// Bytes of a value by its type's number; none for texts, arrays and unknown types.

@@ -114,11 +114,19 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     fn reach(&mut self) -> Reach {
-        if self.bytes.len() >= 4 && !self.bytes.starts_with(b"GGUF") {
-            // The reader of the header says what it is instead.
+        if self.is_no_gguf() {
             return Reach::Ends(self.bytes.len() as u64);
         }
         self.extent.walk(&self.bytes)
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.is_no_gguf() || self.extent.end(&self.bytes).is_some()
+    }
+
+    /// The reader of the header says what it is instead.
+    fn is_no_gguf(&self) -> bool {
+        self.bytes.len() >= 4 && !self.bytes.starts_with(b"GGUF")
     }
 
     /// Reads on until `end`, the file's end or the header's, whichever comes first. Answers what the first answer said.
@@ -212,7 +220,7 @@ impl Fetch<'_> {
                 return if is_short { Err(net::Error::Body { url, source }) } else { Ok(()) };
             }
             self.bytes.extend_from_slice(&step[..count]);
-            if matches!(self.reach(), Reach::Ends(_)) || self.bytes.len() as u64 >= LARGEST {
+            if self.has_ended() || self.bytes.len() as u64 >= LARGEST {
                 return Ok(());
             }
         }
