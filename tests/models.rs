@@ -5,6 +5,7 @@
 mod support;
 
 use std::path::Path;
+use std::process::Command;
 
 use llama_doctor::net::digest::Sha256Digest;
 use serde_json::Value;
@@ -62,46 +63,72 @@ fn every_keepers_models_are_found() {
 }
 
 #[test]
-#[cfg_attr(windows, ignore = "without links nothing remembers a file's digest yet")]
 fn verify_finds_a_flipped_bit() {
+    verify_finds_it(&|hub, home| hub.program(home));
+}
+
+#[test]
+fn without_links_verify_finds_it_too() {
+    verify_finds_it(&without_links);
+}
+
+fn without_links(hub: &Hub, home: &Path) -> Command {
+    let mut command = hub.program(home);
+    command.env("HF_HUB_DISABLE_SYMLINKS", "1");
+    command
+}
+
+fn verify_finds_it(program: &dyn Fn(&Hub, &Path) -> Command) {
     let (hub, home) = (hub(), tempfile::tempdir().unwrap());
-    hub.run(home.path(), &["pull", REPOSITORY]);
-    let output = hub.run(home.path(), &["models", "verify"]);
+    let run = |arguments: &[&str]| program(&hub, home.path()).args(arguments).output().unwrap();
+    run(&["pull", REPOSITORY]);
+    let output = run(&["models", "verify"]);
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("good"), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let path = cache(home.path(), REPOSITORY).join("snapshots").join(COMMIT).join("tiny-Q4_K_M.gguf");
     let mut bytes = fs_err::read(&path).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs_err::write(&path, bytes).unwrap();
-    let output = hub.run(home.path(), &["models", "verify", REPOSITORY]);
+    let output = run(&["models", "verify", REPOSITORY]);
     assert_eq!(output.status.code(), Some(5));
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("damaged"));
     // Pulling it again repairs it.
-    assert!(hub.run(home.path(), &["pull", REPOSITORY]).status.success());
-    assert!(hub.run(home.path(), &["models", "verify", REPOSITORY]).status.success());
+    assert!(run(&["pull", REPOSITORY]).status.success());
+    assert!(run(&["models", "verify", REPOSITORY]).status.success());
 }
 
 #[test]
-#[cfg_attr(windows, ignore = "without links nothing remembers a file's digest yet")]
 fn remove_takes_only_what_we_brought() {
+    remove_takes_only_ours(&|hub, home| hub.program(home));
+}
+
+#[test]
+fn without_links_remove_takes_only_ours_too() {
+    remove_takes_only_ours(&without_links);
+}
+
+fn remove_takes_only_ours(program: &dyn Fn(&Hub, &Path) -> Command) {
     let (hub, home) = (hub(), tempfile::tempdir().unwrap());
     let home = home.path();
-    hub.run(home, &["pull", REPOSITORY]);
+    let run = |arguments: &[&str]| program(&hub, home).args(arguments).output().unwrap();
+    run(&["pull", REPOSITORY]);
     // Another program brought this one: its blob was here before we were asked.
     let other = Gguf::llama().text("general.basename", "b").file();
     write(&cache(home, REPOSITORY).join("blobs").join(Sha256Digest::of(&other).to_string()), &other);
-    hub.run(home, &["pull", &format!("{REPOSITORY}:Q8_0")]);
+    run(&["pull", &format!("{REPOSITORY}:Q8_0")]);
 
-    let output = hub.run(home, &["models", "remove", &format!("{REPOSITORY}:Q8_0")]);
+    let output = run(&["models", "remove", &format!("{REPOSITORY}:Q8_0")]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("another program"));
-    let output = hub.run(home, &["models", "remove", "--dry-run", &format!("{REPOSITORY}:Q4_K_M")]);
+    let output = run(&["models", "remove", "--dry-run", &format!("{REPOSITORY}:Q4_K_M")]);
     assert!(output.status.success());
     assert_eq!(list(&hub, home).len(), 2);
-    let output = hub.run(home, &["models", "remove", &format!("{REPOSITORY}:Q4_K_M")]);
+    let output = run(&["models", "remove", &format!("{REPOSITORY}:Q4_K_M")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let left = list(&hub, home);
     assert_eq!((left.len(), left[0]["name"].as_str().unwrap()), (1, "org/Tiny-GGUF:Q8_0"));
+    // The other program's bytes are where it put them.
     assert_eq!(fs_err::read_dir(cache(home, REPOSITORY).join("blobs")).unwrap().count(), 1);
-    assert_eq!(hub.run(home, &["models", "remove", "none"]).status.code(), Some(2));
+    assert_eq!(run(&["models", "remove", "none"]).status.code(), Some(2));
 }

@@ -50,6 +50,8 @@ pub const HUGGINGFACE_HUB_CACHE: Variable =
     Variable { name: "HUGGINGFACE_HUB_CACHE", meaning: "older name of HF_HUB_CACHE" };
 pub const HF_HUB_OFFLINE: Variable =
     Variable { name: "HF_HUB_OFFLINE", meaning: "1: ask no model hub, use the cache only" };
+pub const HF_HUB_DISABLE_SYMLINKS: Variable =
+    Variable { name: "HF_HUB_DISABLE_SYMLINKS", meaning: "1: no links in the model cache, as on disks that have none" };
 pub const XDG_CACHE_HOME: Variable = Variable { name: "XDG_CACHE_HOME", meaning: "folder of caches [~/.cache]" };
 pub const MODELSCOPE_DOMAIN: Variable =
     Variable { name: "MODELSCOPE_DOMAIN", meaning: "host of ModelScope, or its address [www.modelscope.cn]" };
@@ -102,6 +104,7 @@ pub const ALL: &[Variable] = &[
     HF_HUB_CACHE,
     HUGGINGFACE_HUB_CACHE,
     HF_HUB_OFFLINE,
+    HF_HUB_DISABLE_SYMLINKS,
     MODELSCOPE_DOMAIN,
     MODELSCOPE_API_TOKEN,
     OLLAMA_MODELS,

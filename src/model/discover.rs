@@ -89,6 +89,7 @@ pub fn all(host: &Host, home: &Path, receipts: &[Receipt]) -> Vec<FoundModel> {
     let known: BTreeSet<PathBuf> = found.iter().flat_map(|model| &model.files).map(|file| file.path.clone()).collect();
     in_receipts(receipts, &known, &mut found);
     for model in &mut found {
+        remember_digests(model, receipts);
         judge(model, receipts);
     }
     found.sort_by(|one, other| (one.keeper, &one.name).cmp(&(other.keeper, &other.name)));
@@ -117,6 +118,15 @@ impl FoundModel {
             || self.name.rsplit_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case(text))
             || self.name.rsplit_once('/').is_some_and(|(name, _)| name == text)
             || self.files.iter().any(|file| Some(&file.path) == path.as_ref() || file.path == Path::new(text))
+    }
+}
+
+/// Without links a file in a snapshot says nothing of its digest: what we pulled, the receipt knows.
+fn remember_digests(model: &mut FoundModel, receipts: &[Receipt]) {
+    for file in model.files.iter_mut().filter(|file| file.sha256.is_none()) {
+        let mut pulled = receipts.iter().rev().flat_map(|receipt| &receipt.files);
+        file.sha256 =
+            pulled.find(|pulled| pulled.path == file.path && pulled.bytes == file.bytes).and_then(|one| one.sha256);
     }
 }
 

@@ -26,6 +26,8 @@ pub struct ResolvedModel {
     pub place: Place,
     /// What people should know about the choice.
     pub notes: Vec<String>,
+    /// The draft heads that lie beside it in its repository, as a MODEL.
+    pub mtp: Option<String>,
 }
 
 /// Where a model's files are.
@@ -33,17 +35,19 @@ pub struct ResolvedModel {
 pub enum Place {
     /// The first file, on this machine.
     Local(PathBuf),
-    /// On the hub, in this repository; the names of its files, the first of which llama-server is told.
-    Hub {
-        repository: RepositoryId,
-        files: Vec<String>,
-    },
-    /// On ModelScope, which llama-server cannot fetch from.
-    ModelScope {
-        repository: RepositoryId,
-        files: Vec<String>,
-    },
-    Url(url::Url),
+    /// Not here yet: where the first file will lie after `pull`.
+    AfterPull(PathBuf),
+    /// On the hub, at a commit that nobody looked up: the first of its files, which llama-server can fetch itself.
+    Hub { repository: RepositoryId, file: String },
+}
+
+/// What tells llama-server which model to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// `-m`
+    File(PathBuf),
+    /// `--hf-repo` and `--hf-file`
+    Hub { repository: String, file: String },
 }
 
 impl ResolvedModel {
@@ -55,16 +59,13 @@ impl ResolvedModel {
         }
     }
 
-    /// What tells llama-server which model to load: the file, or where it fetches it from itself.
-    pub fn server_arguments(&self) -> Vec<String> {
+    /// What tells llama-server which model to load: the file, here or after `pull`; or where it fetches it from itself.
+    pub fn reference(&self) -> Reference {
         match &self.place {
-            Place::Local(path) => vec!["-m".to_owned(), path.display().to_string()],
-            Place::Hub { repository, files } => {
-                let file = files.first().cloned().unwrap_or_default();
-                vec!["-hf".to_owned(), repository.to_string(), "-hff".to_owned(), file]
+            Place::Local(path) | Place::AfterPull(path) => Reference::File(path.clone()),
+            Place::Hub { repository, file } => {
+                Reference::Hub { repository: repository.to_string(), file: file.clone() }
             }
-            Place::ModelScope { files, .. } => vec!["-m".to_owned(), files.first().cloned().unwrap_or_default()],
-            Place::Url(url) => vec!["-mu".to_owned(), url.to_string()],
         }
     }
 

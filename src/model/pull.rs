@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use reqwest::header::HeaderMap;
 use serde::Serialize;
 use thiserror::Error;
 use url::Url;
@@ -44,6 +45,9 @@ pub struct File {
     pub path: PathBuf,
     pub bytes: Bytes,
     pub sha256: Option<Sha256Digest>,
+    /// What the server of an address calls this version.
+    #[serde(skip)]
+    pub version: Option<String>,
     /// How much came over the network in this run.
     pub fetched_bytes: Bytes,
 }
@@ -65,6 +69,8 @@ pub struct Options {
     pub to: Option<PathBuf>,
     /// Leave a vision model's projector out.
     pub without_projector: bool,
+    /// Bring the draft heads beside the model, too.
+    pub with_draft: bool,
 }
 
 /// Kept free beside the files.
@@ -82,8 +88,12 @@ pub fn from_repository(
     let selected = repository.select(selection)?;
     let mut indices = selected.shards.clone();
     indices.extend(selected.projector.filter(|_| !options.without_projector));
+    indices.extend(selected.mtp.filter(|_| options.with_draft));
     let mut notes = repository.notes.clone();
     notes.extend(selected.note);
+    if options.with_draft && selected.mtp.is_none() {
+        notes.push("its repository has no draft heads (`mtp-…gguf`)".to_owned());
+    }
     let first_name = repository.names()[indices[0]].to_owned();
     let files = match &repository.contents {
         Contents::Cached(files) => {
@@ -122,32 +132,75 @@ pub fn from_url(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Pulled, Failure> {
-    let text = url.path_segments().and_then(Iterator::last).unwrap_or_default().to_owned();
-    let name: RepositoryPath = text.parse().map_err(super::name::ModelNameError::from)?;
+    let name = name_of_url(url)?;
+    let text = name.to_string();
     let remote = crate::source::remote_header::RemoteHeader::fetch(client, &Ask::get(url.clone(), Redirects::Any))?;
     Header::read(&remote).map_err(|error| OpenError { file: text.clone(), error })?;
     let headers = remote.hops.first().map_or(&remote.headers, |hop| &hop.headers);
-    let sha256 = huggingface::linked_sha256(headers);
+    let promised = huggingface::linked_sha256(headers);
+    let version = version_of(&remote.headers);
     let folder = match &options.to {
         Some(folder) => folder.clone(),
-        None => program.home()?.join("models").join(url.host_str().unwrap_or("unknown").replace(':', "_")),
+        None => folder_of_url(program, url)?,
     };
     let path = folder.join(name.file_name());
-    let request = Request {
-        size: Some(crate::gguf::Bytes::len(&remote)),
-        sha256,
-        sniff: Some(sniff),
-        ..Request::new(url.clone(), path, Redirects::Any)
+    let size = crate::gguf::Bytes::len(&remote);
+    let known = || unchanged(program, url, &path, size, version.as_deref());
+    let sha256 = match promised {
+        Some(promised) => Some(promised),
+        None => known()?,
     };
+    let request =
+        Request { size: Some(size), sha256, sniff: Some(sniff), ..Request::new(url.clone(), path, Redirects::Any) };
     let done = download(client, &request, progress)?;
     let mut notes = Vec::new();
-    if sha256.is_none() {
+    if promised.is_none() && done.fetched.0 > 0 {
         notes.push(format!("its server says no sha256; this one has {}", done.sha256));
     }
-    let file =
-        File { name: text, path: done.path, bytes: done.size, sha256: Some(done.sha256), fetched_bytes: done.fetched };
+    let file = File {
+        name: text,
+        path: done.path,
+        bytes: done.size,
+        sha256: Some(done.sha256),
+        version,
+        fetched_bytes: done.fetched,
+    };
     let model = file.path.display().to_string();
     finish(program, Pulled { source: url.to_string(), files: vec![file], shards: 1, model, notes })
+}
+
+/// `ETag`, else `Last-Modified`: what a server without digests says of a file's version.
+fn version_of(headers: &HeaderMap) -> Option<String> {
+    let named = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
+    named("etag").or_else(|| named("last-modified"))
+}
+
+/// The digest of the file that an earlier pull brought from this address, if its server still has that version.
+fn unchanged(
+    program: &Program,
+    url: &Url,
+    path: &Path,
+    size: u64,
+    version: Option<&str>,
+) -> Result<Option<Sha256Digest>, Failure> {
+    let path = std::path::absolute(path)?;
+    let receipts = Receipts::in_home(&program.home()?).read()?;
+    let mut pulled = receipts.iter().rev().filter(|receipt| receipt.source == url.as_str()).flat_map(|one| &one.files);
+    let same = pulled.find(|file| {
+        file.path == path && file.bytes.0 == size && version.is_some() && file.version.as_deref() == version
+    });
+    Ok(same.and_then(|file| file.sha256))
+}
+
+/// What the file at an address is called; refused where that is no file name everywhere.
+pub fn name_of_url(url: &Url) -> Result<RepositoryPath, Failure> {
+    let text = url.path_segments().and_then(Iterator::last).unwrap_or_default();
+    Ok(text.parse().map_err(super::name::ModelNameError::from)?)
+}
+
+/// Our own folder for files from an address.
+pub fn folder_of_url(program: &Program, url: &Url) -> Result<PathBuf, Failure> {
+    Ok(program.home()?.join("models").join(url.host_str().unwrap_or("unknown").replace(':', "_")))
 }
 
 /// Writes the receipt.
@@ -156,6 +209,7 @@ fn finish(program: &Program, pulled: Pulled) -> Result<Pulled, Failure> {
         path: std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone()),
         bytes: file.bytes,
         sha256: file.sha256,
+        version: file.version.clone(),
         ours: file.fetched_bytes.0 > 0,
     };
     let receipt = Receipt { source: pulled.source.clone(), files: pulled.files.iter().map(file).collect() };
@@ -211,7 +265,8 @@ impl Puller<'_> {
             }
             if self.is_right(there, file)? {
                 let is_blob = there == &blob;
-                let path = if is_blob { cached.publish(commit, &file.name, &file.etag)? } else { snapshot.clone() };
+                let path =
+                    if is_blob { cached.publish(commit, &file.name, &file.etag, false)? } else { snapshot.clone() };
                 return Ok(kept(&file.name, &path, file.bytes, file.sha256));
             }
             self.progress.noted(&format!("`{}` is damaged: downloading it again", there.display()));
@@ -221,8 +276,16 @@ impl Puller<'_> {
             // Of another length than its name promises: cut off by a program that gave it its name too early.
             fs_err::remove_file(&blob)?;
         }
+        if let Some(twin) = cached.twin(commit, &file.name, file.bytes)
+            && file.sha256.is_some()
+            && self.is_right(&twin, file)?
+        {
+            // Without links an older commit's snapshot may be the only place of the very same bytes.
+            let path = cached.share(&twin, commit, &file.name)?;
+            return Ok(kept(&file.name, &path, file.bytes, file.sha256));
+        }
         let done = self.download(file, ask, &blob)?;
-        let path = cached.publish(commit, &file.name, &file.etag)?;
+        let path = cached.publish(commit, &file.name, &file.etag, true)?;
         Ok(File { path, ..done })
     }
 
@@ -267,13 +330,21 @@ impl Puller<'_> {
             path: done.path,
             bytes: done.size,
             sha256: Some(done.sha256),
+            version: None,
             fetched_bytes: done.fetched,
         })
     }
 }
 
 fn kept(name: &RepositoryPath, path: &Path, bytes: u64, sha256: Option<Sha256Digest>) -> File {
-    File { name: name.to_string(), path: path.to_owned(), bytes: Bytes(bytes), sha256, fetched_bytes: Bytes(0) }
+    File {
+        name: name.to_string(),
+        path: path.to_owned(),
+        bytes: Bytes(bytes),
+        sha256,
+        version: None,
+        fetched_bytes: Bytes(0),
+    }
 }
 
 fn is_file_of(path: &Path, bytes: u64) -> bool {

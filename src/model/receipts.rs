@@ -31,6 +31,9 @@ pub struct PulledFile {
     pub bytes: Bytes,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256Digest>,
+    /// What its server called this version of the file: `ETag`, else `Last-Modified`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// We downloaded it; otherwise it was there already and belongs to whoever brought it.
     pub ours: bool,
 }
@@ -114,7 +117,7 @@ mod tests {
     fn receipt(path: &str, ours: bool) -> Receipt {
         Receipt {
             source: "o/r".into(),
-            files: vec![PulledFile { path: path.into(), bytes: Bytes(1), sha256: None, ours }],
+            files: vec![PulledFile { path: path.into(), bytes: Bytes(1), sha256: None, version: None, ours }],
         }
     }
 

@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::gguf::{Header, Model, OpenError};
 use crate::net;
 use crate::net::client::{Ask, Client};
+use crate::net::digest::Sha256Digest;
 use crate::source::hub_cache::{CachedFile, CachedRepository, HubCache};
 use crate::source::huggingface::{self, HuggingFace, Listing, RemoteFile};
 use crate::source::modelscope::ModelScope;
@@ -81,6 +82,20 @@ impl Repository {
         Ok(select(&self.id, &self.names(), selection)?)
     }
 
+    /// The catalogue's digest of a file stands in for one that the hub leaves out. Where the hub's is another, its makers
+    /// replaced the file, and people are told.
+    pub fn compare(&mut self, name: &str, known: Sha256Digest) {
+        let Contents::Listed { listing, .. } = &mut self.contents else { return };
+        let Some(file) = listing.files.iter_mut().find(|file| file.name.as_str() == name) else { return };
+        match file.sha256 {
+            None => file.sha256 = Some(known),
+            Some(listed) if listed != known => self.notes.push(format!(
+                "the hub's `{name}` is not the file that the catalogue knows ({listed}, and not {known}): it was replaced since"
+            )),
+            Some(_) => {}
+        }
+    }
+
     /// Where a file lies in the cache, if all of it is there.
     pub fn local_path(&self, index: usize) -> Option<PathBuf> {
         match &self.contents {
@@ -90,6 +105,16 @@ impl Repository {
                 let there = self.cached.file(&listing.commit, &file.name).filter(|there| there.bytes == file.bytes);
                 // Another snapshot may hold the very same bytes; the first file's siblings must then be there too.
                 there.map(|there| there.path)
+            }
+        }
+    }
+
+    /// Where `pull` will put a file.
+    pub fn path_after_pull(&self, index: usize) -> Option<PathBuf> {
+        match &self.contents {
+            Contents::Cached(files) => files.get(index).map(|file| file.path.clone()),
+            Contents::Listed { listing, .. } => {
+                listing.files.get(index).map(|file| self.cached.snapshot_path(&listing.commit, &file.name))
             }
         }
     }

@@ -3,6 +3,7 @@
 use url::Url;
 
 use super::name::{Hub, ModelName, ModelNameError, Selection};
+use super::pull::{self, name_of_url};
 use super::receipts::Receipts;
 use super::repository::{Contents, Repository, cache_of};
 use super::selection::select;
@@ -33,7 +34,13 @@ fn resolve_name(program: &Program, text: &str, name: ModelName) -> Result<Resolv
             let model = Model::open(&path)?;
             // llama-server wants the first shard, whichever was named.
             let first = model.shards.first().map_or_else(|| path.clone(), |shard| path.with_file_name(&shard.name));
-            Ok(ResolvedModel { source: text.to_owned(), model, place: Place::Local(first), notes: Vec::new() })
+            Ok(ResolvedModel {
+                source: text.to_owned(),
+                model,
+                place: Place::Local(first),
+                notes: Vec::new(),
+                mtp: None,
+            })
         }
         ModelName::Hub { hub, repository, revision, selection } => {
             let client = program.client()?;
@@ -50,16 +57,21 @@ fn resolve_name(program: &Program, text: &str, name: ModelName) -> Result<Resolv
                     listing.repository
                 ));
             }
-            let names = repository.names();
-            let files = selected.shards.iter().map(|index| names[*index].to_owned()).collect();
-            let place = match (path, hub) {
-                (Some(path), _) => Place::Local(path),
-                (None, Hub::HuggingFace) => Place::Hub { repository: repository.id.clone(), files },
-                (None, Hub::ModelScope) => Place::ModelScope { repository: repository.id.clone(), files },
+            let place = match path
+                .map(Place::Local)
+                .or_else(|| repository.path_after_pull(selected.shards[0]).map(Place::AfterPull))
+            {
+                Some(place) => place,
+                None => Place::Hub {
+                    repository: repository.id.clone(),
+                    file: repository.names()[selected.shards[0]].to_owned(),
+                },
             };
-            Ok(ResolvedModel { source: text.to_owned(), model, place, notes })
+            let prefix = if hub == Hub::ModelScope { "ms:" } else { "" };
+            let mtp = selected.mtp.map(|index| format!("{prefix}{}/{}", repository.id, repository.names()[index]));
+            Ok(ResolvedModel { source: text.to_owned(), model, place, notes, mtp })
         }
-        ModelName::Url(url) => from_url(program, text, url),
+        ModelName::Url(url) => from_url(program, text, &url),
         ModelName::Catalogue { name, quantization } => from_catalogue(program, text, &name, quantization.as_deref()),
     }
 }
@@ -88,14 +100,14 @@ fn from_catalogue(
             && let Ok(model) = Model::open(&files[selected.shards[0]].path)
         {
             let place = Place::Local(files[selected.shards[0]].path.clone());
-            return Ok(ResolvedModel { source: text.to_owned(), model, place, notes: Vec::new() });
+            return Ok(ResolvedModel { source: text.to_owned(), model, place, notes: Vec::new(), mtp: None });
         }
     }
     let notes = vec![format!(
         "planned from the catalogue's shape; `llama-doctor pull {text}` brings the file from {repository}"
     )];
-    let place = Place::Hub { repository, files: vec![file.file_name] };
-    Ok(ResolvedModel { source: text.to_owned(), model: file.model, place, notes })
+    let place = Place::Hub { repository, file: file.file_name };
+    Ok(ResolvedModel { source: text.to_owned(), model: file.model, place, notes, mtp: None })
 }
 
 /// Where the hub keeps a model of the catalogue.
@@ -114,13 +126,13 @@ pub fn catalogue_name(name: &str, quantization: Option<&str>) -> Result<ModelNam
     })
 }
 
-fn from_url(program: &Program, text: &str, url: Url) -> Result<ResolvedModel, Failure> {
+fn from_url(program: &Program, text: &str, url: &Url) -> Result<ResolvedModel, Failure> {
     let pulled = Receipts::in_home(&program.home()?).read()?;
     let pulled =
         pulled.iter().rfind(|receipt| receipt.source == url.as_str()).and_then(|receipt| receipt.files.first());
     if let Some(file) = pulled.filter(|file| file.path.is_file()) {
         let (model, place) = (Model::open(&file.path)?, Place::Local(file.path.clone()));
-        return Ok(ResolvedModel { source: text.to_owned(), model, place, notes: Vec::new() });
+        return Ok(ResolvedModel { source: text.to_owned(), model, place, notes: Vec::new(), mtp: None });
     }
     let client = program.client()?;
     let remote = RemoteHeader::fetch(&client, &Ask::get(url.clone(), Redirects::Any))?;
@@ -130,5 +142,6 @@ fn from_url(program: &Program, text: &str, url: Url) -> Result<ResolvedModel, Fa
     let length = crate::gguf::Bytes::len(&remote);
     header.check_length(length).map_err(named)?;
     let model = Model::join(vec![(name, length, header)])?;
-    Ok(ResolvedModel { source: text.to_owned(), model, place: Place::Url(url), notes: Vec::new() })
+    let place = Place::AfterPull(pull::folder_of_url(program, url)?.join(name_of_url(url)?.file_name()));
+    Ok(ResolvedModel { source: text.to_owned(), model, place, notes: Vec::new(), mtp: None })
 }

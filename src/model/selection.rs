@@ -13,6 +13,8 @@ pub struct Selected {
     pub shards: Vec<usize>,
     /// The projector that llama.cpp would load beside it.
     pub projector: Option<usize>,
+    /// The draft heads that llama.cpp would load for `--spec-type draft-mtp`.
+    pub mtp: Option<usize>,
     /// Something was chosen that nobody asked for by name.
     pub note: Option<String>,
 }
@@ -67,7 +69,12 @@ pub fn select(repository: &RepositoryId, names: &[&str], selection: &Selection) 
     };
     let shards = quantization::shards_of(names, first)
         .map_err(|missing| SelectionError::MissingShards { repository: repository(), missing })?;
-    Ok(Selected { shards, projector: quantization::projector_of(names, names[first]), note })
+    let tag = match selection {
+        Selection::Quantization(tag) => tag.as_deref(),
+        Selection::File(_) => None,
+    };
+    let projector = quantization::projector_of(names, names[first]);
+    Ok(Selected { shards, projector, mtp: quantization::mtp_of(names, names[first], tag), note })
 }
 
 /// The quantizations that a repository has, in its order.

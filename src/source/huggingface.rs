@@ -5,7 +5,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use url::Url;
 
-use super::hub_cache::expand_home;
+use super::hub_cache::{expand_home, is_true};
 use super::quantization::GgufName;
 use super::repository::{Commit, RepositoryId, RepositoryPath};
 use crate::host::{Host, environment};
@@ -118,8 +118,7 @@ pub fn endpoint(host: &Host) -> Result<Url, HubError> {
 
 /// `HF_HUB_OFFLINE` as the Python hub reads it.
 pub fn is_offline(host: &Host) -> bool {
-    host.text_variable(environment::HF_HUB_OFFLINE.name)
-        .is_some_and(|text| matches!(text.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE"))
+    host.text_variable(environment::HF_HUB_OFFLINE.name).is_some_and(|text| is_true(&text))
 }
 
 /// `HF_TOKEN`, else the file that `hf auth login` writes.

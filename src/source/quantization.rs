@@ -148,21 +148,33 @@ pub fn shards_of<P: AsRef<str>>(paths: &[P], first: usize) -> Result<Vec<usize>,
     if missing.is_empty() { Ok(found) } else { Err(missing) }
 }
 
-/// The projector that llama.cpp would load beside `model`: one whose folder holds the model's, the deepest such folder,
-/// then the nearest in bits.
+/// The projector that llama.cpp would load beside `model`.
 pub fn projector_of<P: AsRef<str>>(paths: &[P], model: &str) -> Option<usize> {
+    sibling_of(paths, model, "mmproj", None)
+}
+
+/// The draft heads that llama.cpp would load beside `model` for `--spec-type draft-mtp`; `tag` is the one of `:QUANT`.
+pub fn mtp_of<P: AsRef<str>>(paths: &[P], model: &str, tag: Option<&str>) -> Option<usize> {
+    sibling_of(paths, model, "mtp-", tag)
+}
+
+/// The best `.gguf` with the keyword in its path: one whose folder holds the model's, the deepest such folder, then one
+/// that bears the very tag, then the nearest in bits to the tag, or to the model without one; of equals the first.
+fn sibling_of<P: AsRef<str>>(paths: &[P], model: &str, keyword: &str, tag: Option<&str>) -> Option<usize> {
     let folder = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
     let model_folder = folder(model);
     let bits = |path: &str| GgufName::parse(path).map_or(0, |name| name.bits());
-    let model_bits = bits(model);
+    let wanted_bits = tag.map_or_else(|| bits(model), leading_number);
+    let exact = tag.map(|tag| format!("-{}.", tag.to_ascii_uppercase()));
+    let is_exact = |path: &str| exact.as_ref().is_some_and(|exact| path.to_ascii_uppercase().contains(exact));
     (0..paths.len())
         .filter(|index| {
             let path = paths[*index].as_ref();
-            GgufName::parse(path).is_some() && path.contains("mmproj") && model_folder.starts_with(&folder(path))
+            GgufName::parse(path).is_some() && path.contains(keyword) && model_folder.starts_with(&folder(path))
         })
         .min_by_key(|index| {
             let path = paths[*index].as_ref();
-            (std::cmp::Reverse(path.matches('/').count()), bits(path).abs_diff(model_bits))
+            (std::cmp::Reverse(path.matches('/').count()), !is_exact(path), bits(path).abs_diff(wanted_bits))
         })
 }
 
@@ -214,5 +226,15 @@ mod tests {
         assert_eq!(projector_of(&paths, "m-Q4_K_M.gguf"), Some(0));
         assert_eq!(projector_of(&paths, "a/m-F16.gguf"), Some(1));
         assert_eq!(projector_of(&["m.gguf"], "m.gguf"), None);
+    }
+
+    #[test]
+    fn draft_heads_of_the_tag_then_of_the_nearest_bits() {
+        let paths = ["m-Q4_K_M.gguf", "mtp-m-BF16.gguf", "mtp-m-Q8_0.gguf", "mtp-m-Q4_0.gguf", "sub/mtp-m-Q4_K_M.gguf"];
+        assert_eq!(mtp_of(&paths, "m-Q4_K_M.gguf", None), Some(3));
+        assert_eq!(mtp_of(&paths, "m-Q4_K_M.gguf", Some("q8_0")), Some(2));
+        assert_eq!(mtp_of(&paths, "m-Q4_K_M.gguf", Some("Q6_K")), Some(2));
+        assert_eq!(mtp_of(&paths, "sub/m-F16.gguf", None), Some(4));
+        assert_eq!(mtp_of(&paths[..1], "m-Q4_K_M.gguf", None), None);
     }
 }

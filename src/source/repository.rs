@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::host::file_names;
+
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
     #[error("`{0}` is not a repository: it is written `org/name`, of letters, digits, `_`, `.` and `-`")]
@@ -120,24 +122,12 @@ impl FromStr for RepositoryPath {
             if part.is_empty() || part == "." || part == ".." {
                 return Err(refused("it leads out of its folder"));
             }
-            if part.ends_with(['.', ' ']) {
-                return Err(refused("a part of it ends in a dot or a space"));
-            }
-            if is_windows_device(part) {
-                return Err(refused("a part of it is a device on Windows"));
+            if let Some(reason) = file_names::unusable_on_windows(part) {
+                return Err(refused(reason));
             }
         }
         Ok(Self(text.to_owned()))
     }
-}
-
-/// Names that Windows keeps for devices, with any extension ("Naming Files, Paths, and Namespaces", learn.microsoft.com).
-fn is_windows_device(part: &str) -> bool {
-    let stem = part.split('.').next().unwrap_or(part).to_ascii_uppercase();
-    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL")
-        || (stem.len() == 4
-            && (stem.starts_with("COM") || stem.starts_with("LPT"))
-            && stem.ends_with(|c: char| c.is_ascii_digit()))
 }
 
 /// A commit: 40 hexadecimal digits.
