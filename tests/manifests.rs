@@ -107,7 +107,17 @@ fn the_catalogue_is_sorted_unique_and_sourced() {
         );
         assert!(!model.licence.is_empty() && !model.title.is_empty(), "{}", model.name);
         assert!(shapes::by_name(&model.shape).is_some(), "{} has no shape", model.name);
-        assert!(model.sha256.values().all(|digest| digest.len() == 64), "{}", model.name);
+        let is_commit = model.revision.len() == 40 && model.revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(is_commit || model.revision == "main", "{}", model.name);
+        assert_eq!(model.sha256.is_empty(), model.sha256_source.is_empty(), "{}", model.name);
+        assert!(model.bytes.keys().all(|quantization| model.sha256.contains_key(quantization)), "{}", model.name);
+        for (quantization, bytes) in &model.bytes {
+            // The shape's tensors and the file's real length leave a header of a real header's length.
+            let file = models::file(&model.name, Some(quantization)).unwrap();
+            assert_eq!(file.model.file_bytes(), *bytes, "{}", model.name);
+            let header = file.model.shards[0].data_offset;
+            assert!((4 << 20..16 << 20).contains(&header), "{}: a header of {header} bytes", model.name);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::cli::pull::PullArguments;
 use crate::command::{Program, fit};
 use crate::failure::Failure;
 use crate::gguf::Model;
+use crate::manifest::models;
 use crate::model::name::ModelName;
 use crate::model::pull::{self, Options, PullError, Pulled};
 use crate::model::repository::Repository;
@@ -18,7 +19,8 @@ use crate::report::repository::Largest;
 use crate::source::huggingface;
 
 pub fn run(program: &Program, arguments: &PullArguments) -> Result<ExitCode, Failure> {
-    let options = Options { to: arguments.to.clone(), without_projector: arguments.no_mmproj };
+    let options =
+        Options { to: arguments.to.clone(), without_projector: arguments.no_mmproj, with_draft: arguments.draft };
     let client = program.client()?;
     let progress = Reporter::new(program.printer);
     let mut pulled = Vec::new();
@@ -41,7 +43,8 @@ fn largest(program: &Program, pulled: &Pulled) -> Option<Largest> {
     }
     let path = pulled.files.first()?.path.clone();
     let model = Model::open(&path).ok()?;
-    let resolved = ResolvedModel { source: pulled.model.clone(), model, place: Place::Local(path), notes: Vec::new() };
+    let resolved =
+        ResolvedModel { source: pulled.model.clone(), model, place: Place::Local(path), notes: Vec::new(), mtp: None };
     match fit::plan_of(program, &FitArguments::default(), &[resolved]) {
         Ok(plan) => Some(Largest::of(&plan, false)),
         Err(failure) => {
@@ -60,15 +63,24 @@ pub fn one(
     progress: &Reporter,
 ) -> Result<Pulled, Failure> {
     let endpoint = huggingface::endpoint(&program.host)?;
+    let mut vouched = None;
     let name = match ModelName::parse(text, &endpoint)? {
-        ModelName::Catalogue { name, quantization } => catalogue_name(&name, quantization.as_deref())?,
+        ModelName::Catalogue { name, quantization } => {
+            vouched = models::file(&name, quantization.as_deref()).ok();
+            catalogue_name(&name, quantization.as_deref())?
+        }
         other => other,
     };
     match name {
         ModelName::File(path) => Err(PullError::Local(path).into()),
         ModelName::Url(url) => pull::from_url(program, client, &url, options, progress),
         ModelName::Hub { hub, repository, revision, selection } => {
-            let repository = Repository::look(program, client, hub, &repository, revision.as_deref())?;
+            let mut repository = Repository::look(program, client, hub, &repository, revision.as_deref())?;
+            if let Some(file) = vouched
+                && let Some(sha256) = file.entry.sha256.get(&file.quantization)
+            {
+                repository.compare(&file.file_name, *sha256);
+            }
             pull::from_repository(program, client, &repository, &selection, options, progress)
         }
         ModelName::Catalogue { .. } => Err(name::ModelNameError::Unknown(text.to_owned()).into()),

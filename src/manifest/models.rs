@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::shapes::{self, Shape};
 use crate::gguf;
+use crate::net::digest::Sha256Digest;
 
 /// One model of the catalogue.
 #[derive(Debug, Clone, Deserialize)]
@@ -28,9 +29,16 @@ pub struct CatalogueModel {
     /// Where it differs from the shape's (a fine-tune of the same architecture), tokens.
     #[serde(default)]
     pub train_context: Option<u32>,
+    /// Where the figures of the files were read: a commit, or `main` where no list names one.
+    pub revision: String,
+    /// Lengths of files by quantization, where known.
+    #[serde(default)]
+    pub bytes: BTreeMap<String, u64>,
     /// sha256 of files by quantization, where known.
     #[serde(default)]
-    pub sha256: BTreeMap<String, String>,
+    pub sha256: BTreeMap<String, Sha256Digest>,
+    #[serde(default)]
+    pub sha256_source: String,
     pub source: String,
     pub checked: String,
 }
@@ -110,6 +118,12 @@ impl CatalogueModel {
 
     fn header(&self, quantization: &str) -> Option<gguf::Model> {
         let mut model = self.embedded()?.model(quantization, &self.file_name(quantization))?;
+        if let (Some(bytes), [shard]) = (self.bytes.get(quantization), model.shards.as_mut_slice()) {
+            // The data are at the end; what the shape cannot know is how long the header is.
+            let data = shard.file_bytes - shard.data_offset;
+            shard.data_offset = bytes.saturating_sub(data);
+            shard.file_bytes = shard.data_offset + data;
+        }
         model.metadata.insert("general.name".to_owned(), gguf::Value::Text(self.title.clone()));
         if let (Some(context), Some(architecture)) = (self.train_context, model.architecture().map(str::to_owned)) {
             model.metadata.insert(format!("{architecture}.context_length"), gguf::Value::Unsigned(context.into()));
