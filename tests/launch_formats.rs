@@ -24,6 +24,7 @@ fn launch(plan: &Plan) -> Launch {
         server: "/opt/llama-b11434/llama-server".to_owned(),
         build: Some("b11434".parse().unwrap()),
         uuids: vec![("CUDA0".to_owned(), "GPU-8f0f2b4e".to_owned())],
+        fetch: vec![["llama-doctor", "pull", "qwen2.5-14b-instruct"].map(str::to_owned).to_vec()],
         ..Surroundings::default()
     };
     Launch::from_plan(plan, 0, &around).unwrap()

@@ -31,6 +31,10 @@ fn plan() -> Plan {
     serde_json::from_str(include_str!("launch/qwen2.5-14b.json")).unwrap()
 }
 
+fn fetch() -> Vec<String> {
+    ["llama-doctor", "pull", "qwen2.5-14b-instruct", "--to", "/srv/my models"].map(str::to_owned).to_vec()
+}
+
 /// A folder with a model of the right size, a llama-server that writes down its arguments, and an nvidia-smi.
 struct Machine {
     folder: tempfile::TempDir,
@@ -64,7 +68,12 @@ impl Machine {
     fn launch(&self) -> Launch {
         let server = self.folder.path().join("llama server").to_str().unwrap().to_owned();
         let build = Some("b11434".parse().unwrap());
-        Launch::from_plan(&self.plan, 0, &Surroundings { server, build, ..Surroundings::default() }).unwrap()
+        Launch::from_plan(
+            &self.plan,
+            0,
+            &Surroundings { server, build, fetch: vec![fetch()], ..Surroundings::default() },
+        )
+        .unwrap()
     }
 
     fn script(&self) -> PathBuf {
@@ -159,7 +168,7 @@ fn a_missing_or_changed_model_is_named() {
     fs_err::remove_file(&model).unwrap();
     let output = machine.run("sh", &[]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(said(&output).contains("llama-doctor pull qwen2.5-14b-instruct --to "), "{}", said(&output));
+    assert!(said(&output).contains("fetch it: llama-doctor pull qwen2.5-14b-instruct"), "{}", said(&output));
     fs_err::write(&model, b"GGUF").unwrap();
     let script = machine.script();
     fs_err::remove_file(machine.folder.path().join("llama server")).unwrap();
@@ -345,6 +354,7 @@ fn snapshots() {
         server: "/opt/llama-b11434/llama-server".to_owned(),
         build: Some("b11434".parse().unwrap()),
         uuids: vec![("CUDA0".to_owned(), "GPU-8f0f2b4e".to_owned())],
+        fetch: vec![fetch()],
         ..Surroundings::default()
     };
     let launch = Launch::from_plan(&plan(), 0, &around).unwrap();

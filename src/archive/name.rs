@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::host::file_names;
+
 /// Why an entry is refused, as the end of a sentence about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -55,10 +57,6 @@ const LONGEST_NAME: usize = 1024;
 /// The limit of Linux' file systems.
 const LONGEST_COMPONENT: usize = 255;
 
-/// <https://learn.microsoft.com/windows/win32/fileio/naming-a-file>, with the superscript digits that count as digits.
-const DEVICES: &[&str] = &["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"];
-const NUMBERED_DEVICES: &[&str] = &["com", "lpt"];
-
 /// The name as it may be used below a folder: relative, `/` between its parts, no `.` parts. An empty result is the folder itself.
 pub fn safe_name(raw: &[u8]) -> Result<String, Refusal> {
     let name = str::from_utf8(raw).map_err(|_| Refusal::NotText)?;
@@ -100,12 +98,7 @@ fn check_part(part: &str) -> Result<(), Refusal> {
     if part.ends_with(['.', ' ']) {
         return Err(Refusal::TrailingDotOrSpace);
     }
-    let stem = part.split('.').next().unwrap_or_default().trim_end().to_lowercase();
-    let numbered = NUMBERED_DEVICES.iter().any(|device| {
-        let rest = stem.strip_prefix(device).unwrap_or_default();
-        rest.chars().count() == 1 && rest.chars().all(|digit| digit.is_ascii_digit() || "¹²³".contains(digit))
-    });
-    if numbered || DEVICES.contains(&stem.as_str()) {
+    if file_names::is_device(part) {
         return Err(Refusal::Device(part.to_owned()));
     }
     Ok(())

@@ -15,4 +15,7 @@ pub struct PullArguments {
     /// Leave out the projector of a model that sees or hears
     #[arg(long)]
     pub no_mmproj: bool,
+    /// Also bring the draft heads that lie beside the model, for `--spec-type draft-mtp`
+    #[arg(long)]
+    pub draft: bool,
 }

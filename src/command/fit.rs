@@ -18,8 +18,9 @@ use crate::fit::{Build, Memory, Model, overhead};
 use crate::gguf;
 use crate::host::facts::Gpu;
 use crate::manifest::gpus::{self, DEFAULT_RESERVE};
-use crate::model::ResolvedModel;
+use crate::model::{Reference, ResolvedModel};
 use crate::report;
+use crate::script::arguments::Location;
 use crate::server::calibration::Calibration;
 use crate::units::{BuildTag, Bytes};
 
@@ -67,7 +68,7 @@ fn second_opinion(
     let planned = Planned {
         source: &model.source,
         path: model.path(),
-        settings: settings(arguments, &shape, &gpus, resolved.len())?,
+        settings: settings(arguments, &shape, &gpus, resolved.len(), arguments.model_draft.is_some())?,
         model: &shape,
         devices: gpus.into_iter().map(|gpu| gpu.device).collect(),
         build: arguments.for_build.map_or(Build::NEWEST, Build::of),
@@ -99,13 +100,14 @@ fn answer(
     let gpus = plan_gpus(program, arguments)?;
     let shapes: Vec<Model> =
         resolved.iter().map(|model| shape(&model.model, arguments)).collect::<Result<_, Failure>>()?;
-    let draft = arguments.model_draft.as_ref().map(|name| crate::model::resolve(program, name)).transpose()?;
+    let draft =
+        draft_name(arguments, resolved, &shapes).map(|name| crate::model::resolve(program, name)).transpose()?;
     let draft_shape = draft.as_ref().map(|draft| Model::new(&draft.model)).transpose()?;
     let projector = arguments.mmproj.as_ref().map(|path| gguf::Model::open(path)).transpose()?;
     let build_tag = arguments.for_build;
     let mut planned = Vec::with_capacity(resolved.len());
     for (index, (model, shape)) in resolved.iter().zip(&shapes).enumerate() {
-        let settings = settings(arguments, shape, &gpus, resolved.len())?;
+        let settings = settings(arguments, shape, &gpus, resolved.len(), index == 0 && draft.is_some())?;
         let is_first = index == 0;
         let draft_server = draft_shape.as_ref().filter(|_| is_first).map(|model| Draft {
             model,
@@ -149,6 +151,17 @@ fn answer(
     let mut plan = question.answer()?;
     correct_speeds(&mut plan, &calibration(program, arguments)?, &build_name(arguments));
     Ok(plan)
+}
+
+/// The draft model that was asked for; with `--spec-type draft-mtp`, for a model without such layers, the heads that lie
+/// beside it in its repository, as `llama-server -hf` takes them (b11434 `common/download.cpp:749`).
+fn draft_name<'a>(arguments: &'a FitArguments, resolved: &'a [ResolvedModel], shapes: &[Model]) -> Option<&'a String> {
+    let beside = || {
+        let wants = arguments.spec_type == Some(SpeculationArgument::DraftMtp);
+        let lacks = shapes.first().is_some_and(|shape| shape.layers_mtp == 0);
+        resolved.first().filter(|_| wants && lacks)?.mtp.as_ref()
+    };
+    arguments.model_draft.as_ref().or_else(beside)
 }
 
 /// The build behind [`Build::NEWEST`].
@@ -223,15 +236,22 @@ fn plan_gpu(gpu: Gpu, reserve: Bytes) -> Result<PlanGpu, Failure> {
 }
 
 /// llama-server's settings, as its own flags make them (b11434 `tools/server/server.cpp:168` for the slots).
-fn settings(arguments: &FitArguments, model: &Model, gpus: &[PlanGpu], servers: usize) -> Result<Settings, Failure> {
+fn settings(
+    arguments: &FitArguments,
+    model: &Model,
+    gpus: &[PlanGpu],
+    servers: usize,
+    has_draft: bool,
+) -> Result<Settings, Failure> {
     let default = Settings::default();
     let (parallel, unified) = match arguments.parallel {
         None | Some(Slots::Auto) => (default.parallel, true),
         Some(Slots::Count(count)) => (count, false),
     };
     let speculates = arguments.spec_type == Some(SpeculationArgument::DraftMtp);
-    if speculates && model.layers_mtp == 0 {
-        return Err(Failure::usage("this model has no multi-token-prediction layers for `--spec-type draft-mtp`"));
+    if speculates && model.layers_mtp == 0 && !has_draft {
+        return Err(Failure::usage("this model has no multi-token-prediction layers for `--spec-type draft-mtp`")
+            .hinted("name a file of such layers with `-md`"));
     }
     let shares = arguments.tensor_split.as_ref().map(|split| split.0.clone()).unwrap_or_default();
     // Servers start one after the other: without fixed shares the second would see less free memory and split otherwise.
@@ -260,7 +280,7 @@ fn settings(arguments: &FitArguments, model: &Model, gpus: &[PlanGpu], servers: 
         kv_offload: !arguments.no_kv_offload,
         op_offload: !arguments.no_op_offload,
         load_mode: arguments.load_mode.unwrap_or_default(),
-        mtp_draft_tokens: if speculates { arguments.spec_draft_n_max.unwrap_or(DRAFT_TOKENS) } else { 0 },
+        mtp_draft_tokens: if speculates && !has_draft { arguments.spec_draft_n_max.unwrap_or(DRAFT_TOKENS) } else { 0 },
         ..default
     })
 }
@@ -321,13 +341,16 @@ fn preference(asked: Option<PreferenceArgument>) -> Preference {
     }
 }
 
-/// The path for `-m`: of a model that is not here yet, its file's name.
-fn location(model: &ResolvedModel) -> Result<String, Failure> {
-    let file_name = model.model.shards.first().map(|shard| shard.name.clone()).unwrap_or_default();
-    let Some(path) = model.path() else { return Ok(file_name) };
-    let path = std::path::absolute(path)?;
+/// What llama-server is told to load.
+fn location(model: &ResolvedModel) -> Result<Location, Failure> {
+    let path = match model.reference() {
+        Reference::File(path) => std::path::absolute(path)?,
+        Reference::Hub { repository, file } => return Ok(Location { repository: Some(repository), file }),
+    };
     let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| Failure::usage(format!("{} is not Unicode: llama-server cannot be given it", path.display())))
+    let file = text
+        .ok_or_else(|| Failure::usage(format!("{} is not Unicode: llama-server cannot be given it", path.display())))?;
+    Ok(Location { repository: None, file })
 }
 
 fn shown(resolved: &ResolvedModel, shape: &Model) -> PlanModel {

@@ -83,6 +83,7 @@ fn foresee(program: &Program, model: &Model, view: &mut RepositoryView) {
             model: scaled,
             place: Place::Local(offer.pull.clone().into()),
             notes: Vec::new(),
+            mtp: None,
         };
         match fit::plan_of(program, &FitArguments::default(), &[resolved]) {
             Ok(plan) => offer.largest = Some(Largest::of(&plan, offer.bytes.0 != inspected)),

@@ -15,12 +15,14 @@ use crate::gguf::ShardName;
 use crate::install::store::Store;
 use crate::report;
 use crate::report::launch::{LaunchReport, RunReport};
-use crate::script::arguments;
+use crate::script::arguments::{self, Argument};
 use crate::script::file::Written;
 use crate::script::launch::Surroundings;
+use crate::script::quote::shown;
 use crate::script::{Format, Launch, ModelFile, ScriptFile, format};
 use crate::server::fleet::{Event, Fleet, READY_LIMIT, starts};
 use crate::server::{promise, supervise};
+use crate::source::hub_cache::HubCache;
 use crate::units::{BuildTag, Bytes};
 
 pub(super) fn run(program: &Program, arguments: &LaunchCommand) -> Result<ExitCode, Failure> {
@@ -71,8 +73,15 @@ pub(super) fn prepare(
     };
     let mut plan = plan.clone();
     let out = absolute(&place.out)?;
-    for one in plan.options.iter_mut().flat_map(|option| &mut option.servers) {
-        locate_files(one, &out, server.build)?;
+    let mut fetch = Vec::new();
+    for (index, one) in plan.options.iter_mut().enumerate() {
+        for one in &mut one.servers {
+            let source = plan.models.get(one.model).map(|model| model.source.as_str()).unwrap_or_default();
+            let command = locate_files(program, one, &out, server.build, source)?;
+            if index == option {
+                fetch.push(command);
+            }
+        }
     }
     let uuids = program.gpus()?.into_iter().filter_map(|gpu| Some((gpu.id, gpu.uuid.value()?.clone()))).collect();
     let servers = plan.options.get(option).map(|option| option.servers.as_slice()).unwrap_or_default();
@@ -85,6 +94,7 @@ pub(super) fn prepare(
         server: text(&server.path)?,
         build: server.build,
         files: files.collect(),
+        fetch,
         uuids,
         host: place.host.clone(),
         port: place.port,
@@ -93,17 +103,69 @@ pub(super) fn prepare(
     Ok(Launch::from_plan(&plan, option, &around)?)
 }
 
-/// Scripts run in any folder, so they name files by absolute paths. A model that is not here yet is expected beside them.
-fn locate_files(server: &mut PlanServer, out: &Path, build: Option<BuildTag>) -> Result<(), Failure> {
-    let mut arguments = arguments::pair(&server.arguments, build);
-    for argument in &mut arguments {
-        if let ("model" | "mmproj" | "model-draft", Some(value)) = (argument.id.as_str(), &mut argument.value) {
-            let here = absolute(Path::new(value))?;
-            *value = text(&if here.exists() { here } else { out.join(&*value) })?;
+/// Scripts run in any folder, so they name files by absolute paths. Of a model that is not here, the path is the one that
+/// it has after the command that is answered: where only its repository is known, that brings it beside the scripts.
+fn locate_files(
+    program: &Program,
+    server: &mut PlanServer,
+    out: &Path,
+    build: Option<BuildTag>,
+    source: &str,
+) -> Result<Vec<String>, Failure> {
+    let pulls = !source.is_empty() && !Path::new(source).is_file();
+    let mut fetch: Vec<String> =
+        if pulls { ["llama-doctor", "pull", source].map(str::to_owned).to_vec() } else { Vec::new() };
+    let mut beside = |name: &str| {
+        if pulls && !fetch.contains(&"--to".to_owned()) {
+            fetch.extend(["--to".to_owned(), out.display().to_string()]);
         }
+        out.join(name.rsplit(['/', '\\']).next().unwrap_or(name))
+    };
+    let mut repository = None;
+    let mut arguments = Vec::new();
+    for mut argument in arguments::pair(&server.arguments, build) {
+        let value = argument.value.clone().unwrap_or_default();
+        match argument.id.as_str() {
+            "hf-repo" | "hf-repo-draft" => {
+                repository = Some(value);
+                continue;
+            }
+            "no-mmproj" => continue,
+            "hf-file" => {
+                let path = cached_file(program, repository.take(), &value).unwrap_or_else(|| beside(&value));
+                arguments.extend(spelled("model", build, text(&path)?));
+                continue;
+            }
+            "model" | "mmproj" | "model-draft" => {
+                let here = absolute(Path::new(&value))?;
+                let path = match repository.take() {
+                    Some(repository) => {
+                        cached_file(program, Some(repository), &value).unwrap_or_else(|| beside(&value))
+                    }
+                    None if here.exists() || Path::new(&value).is_absolute() => here,
+                    None => beside(&value),
+                };
+                argument.value = Some(text(&path)?);
+            }
+            _ => {}
+        }
+        arguments.push(argument);
     }
     server.arguments = arguments::flatten(&arguments);
-    Ok(())
+    Ok(fetch)
+}
+
+fn spelled(id: &str, build: Option<BuildTag>, value: String) -> Option<Argument> {
+    let spelling = crate::manifest::server_flags::spelling(id, build)?;
+    Some(Argument { id: id.to_owned(), flag: spelling.text.clone(), value: Some(value) })
+}
+
+/// A file of the hub that was pulled since the plan was made.
+fn cached_file(program: &Program, repository: Option<String>, name: &str) -> Option<PathBuf> {
+    let (repository, name) = (repository?.parse().ok()?, name.parse().ok()?);
+    HubCache::all(&program.host).iter().map(|cache| cache.repository(&repository)).find_map(|cached| {
+        cached.snapshots().iter().find_map(|commit| cached.file(commit, &name)).map(|file| file.path)
+    })
 }
 
 /// A llama-server, and which build it is where its files say so.
@@ -244,6 +306,10 @@ fn configuration_files(program: &Program) -> Vec<PathBuf> {
 }
 
 fn run_here(program: &Program, launch: &Launch, out: &Path) -> Result<Vec<RunReport>, Failure> {
+    if let Some(server) = launch.servers.iter().find(|server| server.is_missing()) {
+        let missing = format!("the model file {} is not here", server.files[0].path);
+        return Err(Failure::environment(missing).hinted(format!("fetch it: `{}`", shown(&server.fetch))));
+    }
     supervise::watch_signals()?;
     let starts = starts(launch, Path::new(&launch.server), out, &[]);
     let mut told = std::time::Instant::now();

@@ -180,7 +180,7 @@ fn pull(program: &Program, plan: &Plan, resolved: &mut [ResolvedModel], brings: 
     let progress = Reporter::new(program.printer);
     let mut files = Vec::new();
     for model in missing {
-        let options = Options { to: None, without_projector: true };
+        let options = Options { to: None, without_projector: true, with_draft: false };
         let pulled = super::pull::one(program, &client, &model.source, &options, &progress)?;
         files.extend(pulled.files.iter().map(|file| file.name.clone()));
         *model = crate::model::resolve(program, &model.source)?;

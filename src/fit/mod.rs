@@ -7,6 +7,7 @@ mod context;
 mod error;
 pub mod explain;
 mod graph;
+mod ladder;
 mod memory;
 pub mod model;
 pub mod need;

@@ -94,6 +94,24 @@ pub struct PlanOption {
     /// Free after everything, by device; negative where it does not fit.
     pub headroom_bytes: BTreeMap<String, i64>,
     pub notes: Vec<String>,
+    /// Smaller configurations, largest first, for a start that finds less VRAM than was planned with; of the recommended
+    /// option.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ladder: Vec<PlanStep>,
+}
+
+/// A step down: all servers of an option with smaller contexts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanStep {
+    /// In the option's order.
+    pub servers: Vec<StepServer>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepServer {
+    pub context: u32,
+    /// What the server takes then, by device.
+    pub device_bytes: BTreeMap<String, Bytes>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -10,7 +10,7 @@ use super::settings::{CacheType, Device, FlashAttention};
 use super::speed::{self, Reader};
 use super::{Build, FitError, Model};
 use crate::host::facts::GpuOrigin;
-use crate::script::arguments::{self, ServerRequest};
+use crate::script::arguments::{self, Location, ServerRequest};
 use crate::units::{BuildTag, Bytes, grouped};
 
 /// A GPU of the plan.
@@ -30,10 +30,9 @@ pub struct PlanGpu {
 pub struct PlannedModel<'a> {
     pub shown: PlanModel,
     pub wish: Wish<'a>,
-    /// What llama-server is told to load: a path, or the name of a file that is still to come.
-    pub location: String,
+    pub location: Location,
     pub mmproj: Option<String>,
-    pub draft: Option<String>,
+    pub draft: Option<Location>,
     pub more_arguments: Vec<String>,
 }
 
@@ -68,10 +67,14 @@ impl Question<'_> {
         let budgets = self.budgets();
         let search = Search::new(&wishes, &budgets, self.build)?;
         let mut options = Vec::new();
+        let mut all_found = Vec::new();
         let mut refused = None;
         for types in &pairs {
             match self.option(&search, *types) {
-                Ok(Some(option)) => options.push(option),
+                Ok(Some((option, found))) => {
+                    options.push(option);
+                    all_found.push(found);
+                }
                 Ok(None) => {}
                 // A pair that the model cannot have is no option, unless nothing else is left.
                 Err(error @ (FitError::HeadNotInBlocks { .. } | FitError::QuantizedVNeedsFlashAttention))
@@ -86,6 +89,9 @@ impl Question<'_> {
             return Err(error);
         }
         let recommended = choice::recommend(&options, self.preference);
+        if let Some((index, _)) = &recommended {
+            options[*index].ladder = self.ladder(&all_found[*index])?;
+        }
         let remedies = if recommended.is_none() { super::remedy::what_would_fit(self, &options) } else { Vec::new() };
         Ok(Plan {
             schema: SCHEMA.to_owned(),
@@ -106,7 +112,11 @@ impl Question<'_> {
     }
 
     /// The option of one pair of types; none where the pair means nothing to these models.
-    fn option(&self, search: &Search<'_>, types: (CacheType, CacheType)) -> Result<Option<PlanOption>, FitError> {
+    fn option(
+        &self,
+        search: &Search<'_>,
+        types: (CacheType, CacheType),
+    ) -> Result<Option<(PlanOption, Found)>, FitError> {
         let asked = Asked { types, beyond_training: self.preference == Preference::Context };
         let found = search.largest(asked)?;
         let is_chosen = self.cache_type_k.is_some() || self.cache_type_v.is_some();
@@ -118,7 +128,7 @@ impl Question<'_> {
         }
         let trained = found.fits && found.servers.iter().any(|one| one.limited_by == LimitedBy::TrainContext);
         let larger = if trained { Some(search.largest(Asked { beyond_training: true, ..asked })?) } else { None };
-        Ok(Some(self.shown_option(&found, larger.as_ref())))
+        Ok(Some((self.shown_option(&found, larger.as_ref()), found)))
     }
 
     fn shown_option(&self, found: &Found, larger: Option<&Found>) -> PlanOption {
@@ -131,7 +141,7 @@ impl Question<'_> {
             notes.extend(self.warnings(&server.need, planned));
         }
         notes.dedup();
-        PlanOption { servers, fits: found.fits, headroom_bytes: headroom.collect(), notes }
+        PlanOption { servers, fits: found.fits, headroom_bytes: headroom.collect(), notes, ladder: Vec::new() }
     }
 
     fn server(&self, found: &Found, larger: Option<&Found>, index: usize) -> PlanServer {
@@ -213,7 +223,7 @@ impl Question<'_> {
             gpu_layers: need.prediction.gpu_layers,
             devices: &devices,
             mmproj: planned.mmproj.as_deref(),
-            draft: planned.draft.as_deref(),
+            draft: planned.draft.as_ref(),
             host: "127.0.0.1",
             port: FIRST_PORT + index as u16,
             api_key_file: None,

@@ -77,7 +77,7 @@ const MOST_TOKENS: u64 = 1 << 22;
 /// Bytes of a metadata entry and of a tensor info, where nothing better is known.
 const USUAL_ENTRY: u64 = 48;
 const USUAL_TENSOR: u64 = 60;
-/// Normalization rules of a unigram vocabulary: `nmt_nfkc` as SentencePiece compiles it, in llama.cpp b11434's
+/// Normalization rules of a unigram vocabulary: `nmt_nfkc` as `sentencepiece` compiles it, in llama.cpp b11434's
 /// `models/ggml-vocab-nomic-bert-moe.gguf`.
 const USUAL_CHARSMAP: u64 = 237_539;
 /// Where several merges make one token, longer tokens have more of them: by so much the rest is longer than its tokens
@@ -335,18 +335,17 @@ fn merges_left(bytes: &[u8], tokens_start: u64, tokens: u64, merges: &TextArray)
         return None;
     }
     let known = &merges.last[..merges.last.len().min(usize::try_from(merges.walked).ok()?)];
-    let later = known.iter().find_map(|offset| ends_after_token_of(*offset, bytes, tokens_start, tokens, merges.walked))?;
+    let later =
+        known.iter().find_map(|offset| ends_after_token_of(*offset, bytes, tokens_start, tokens, merges.walked))?;
     let bytes_of = |count: usize| (later[count] - later[0]) as f64;
     let left = merges.count - merges.walked;
-    match usize::try_from(left).ok().filter(|left| *left < later.len()) {
+    if let Some(count) = usize::try_from(left).ok().filter(|left| *left < later.len()) {
         // One merge a token; what comes after them are special tokens.
-        Some(count) => Some(bytes_of(count) + left as f64),
-        None => {
-            let count = later.len() - 1;
-            let mean = bytes_of(count) / count.max(1) as f64 + 1.0;
-            Some(left as f64 * mean * SHARED_TOKEN_FACTOR)
-        }
+        return Some(bytes_of(count) + left as f64);
     }
+    let count = later.len() - 1;
+    let mean = bytes_of(count) / count.max(1) as f64 + 1.0;
+    Some(left as f64 * mean * SHARED_TOKEN_FACTOR)
 }
 
 /// Where the token ends that the merge at `offset` makes, and each token after it.

@@ -2,7 +2,7 @@
 
 /// Names that mean devices on Windows, with any extension: `nul.txt` is the null device.
 /// Source: <https://learn.microsoft.com/windows/win32/fileio/naming-a-file>, checked 2026-11-23.
-const DEVICES: &[&str] = &["aux", "con", "nul", "prn", "conin$", "conout$"];
+const DEVICES: &[&str] = &["aux", "clock$", "con", "nul", "prn", "conin$", "conout$"];
 
 /// Port names: these and one digit, the superscript digits included.
 const NUMBERED_DEVICES: &[&str] = &["com", "lpt"];
@@ -34,7 +34,8 @@ pub fn usable(name: &str) -> String {
     usable
 }
 
-fn is_device(name: &str) -> bool {
+/// Whether Windows takes one component of a path for a device.
+pub fn is_device(name: &str) -> bool {
     // Windows ignores the extension and spaces before it: `nul .tar.gz` is a device, too.
     let stem = name.split('.').next().unwrap_or_default().trim_end_matches(' ').to_lowercase();
     let is_digit = |rest: &str| {

@@ -37,6 +37,9 @@ pub struct FileReport {
 pub struct ServerReport {
     pub name: String,
     pub url: String,
+    /// What brings its model here, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<String>,
     pub arguments: Vec<ArgumentReport>,
 }
 
@@ -77,6 +80,7 @@ impl LaunchReport {
         let server = |server: &crate::script::LaunchServer| ServerReport {
             name: server.name.clone(),
             url: server.url(),
+            fetch: server.is_missing().then(|| crate::script::quote::shown(&server.fetch)),
             arguments: server
                 .arguments
                 .iter()
@@ -126,6 +130,9 @@ fn human(report: &LaunchReport, explain: bool) -> String {
     }
     for server in &report.servers {
         let _ = writeln!(text, "{:<9}  {}, then {}", "starts", server.name, server.url);
+    }
+    for fetch in report.servers.iter().filter_map(|server| server.fetch.as_ref()) {
+        let _ = writeln!(text, "{:<9}  {fetch}", "first");
     }
     if explain {
         for server in &report.servers {

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::model::pull::Pulled;
 use crate::report::printer::Printer;
 use crate::report::repository::Largest;
+use crate::source::quantization::Sidecar;
 use crate::units::{Bytes, grouped};
 
 const SCHEMA: &str = "llama-doctor/pull/1";
@@ -49,22 +50,27 @@ fn text(report: &Report) -> String {
         let label = match index {
             0 => "model",
             index if index < pulled.shards => "part ",
+            _ if Sidecar::of(&file.name) == Some(Sidecar::Draft) => "draft",
             _ => "mmproj",
         };
         lines.push(format!("  {label:6}  {}", file.path.display()));
     }
+    let draft = pulled.files.iter().find(|file| Sidecar::of(&file.name) == Some(Sidecar::Draft));
+    let draft = draft.map_or_else(String::new, |file| format!(" --spec-type draft-mtp -md {}", file.path.display()));
     lines.extend(pulled.notes.iter().map(|note| format!("  note    {note}")));
     let model = &pulled.model;
     match &report.largest {
         Some(Largest { context, cache_type_k: Some(key), cache_type_v: Some(value), .. }) => {
             lines.push(format!("  fits    {} tokens with a {key} cache", grouped(u64::from(*context))));
-            lines.push(format!("\nLaunch it    llama-doctor launch {model} -c {context} -ctk {key} -ctv {value}"));
+            lines.push(format!(
+                "\nLaunch it    llama-doctor launch {model} -c {context} -ctk {key} -ctv {value}{draft}"
+            ));
         }
         Some(_) => {
             lines.push("  fits    not: not even its smallest context".to_owned());
             lines.push(format!("\nSee why      llama-doctor fit {model}"));
         }
-        None => lines.push(format!("\nPlan for it  llama-doctor fit {model}")),
+        None => lines.push(format!("\nPlan for it  llama-doctor fit {model}{draft}")),
     }
     lines.join("\n")
 }

@@ -12,8 +12,7 @@ use crate::units::BuildTag;
 pub struct ServerRequest<'a> {
     /// Decides spellings; none = the newest build.
     pub build: Option<BuildTag>,
-    /// The model file as llama-server will open it (the first shard of a split one).
-    pub model: &'a str,
+    pub model: &'a Location,
     /// `flash_attention` and `gpu_layers` of it are not read: the resolved values are beside it.
     pub settings: &'a Settings,
     pub flash_attention: bool,
@@ -22,11 +21,19 @@ pub struct ServerRequest<'a> {
     /// `CUDA0`, …: the devices of the plan; empty = no GPU.
     pub devices: &'a [String],
     pub mmproj: Option<&'a str>,
-    pub draft: Option<&'a str>,
+    pub draft: Option<&'a Location>,
     pub host: &'a str,
     pub port: u16,
     /// A file with the keys, never a key: arguments are seen by every user of the machine.
     pub api_key_file: Option<&'a str>,
+}
+
+/// Where llama-server finds a model (the first shard of a split one).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The hub's repository that the server fetches `file` from itself; none = `file` is a path.
+    pub repository: Option<String>,
+    pub file: String,
 }
 
 /// One flag with its value, if it takes one.
@@ -47,7 +54,7 @@ pub fn words(request: &ServerRequest<'_>) -> Vec<String> {
 pub fn arguments(request: &ServerRequest<'_>) -> Vec<Argument> {
     let settings = request.settings;
     let mut list = List { build: request.build, arguments: Vec::new() };
-    list.valued("model", request.model);
+    list.model(request);
     list.valued("context", settings.context);
     list.valued("gpu-layers", request.gpu_layers);
     list.valued("cache-type-k", settings.cache_type_k);
@@ -79,7 +86,10 @@ pub fn arguments(request: &ServerRequest<'_>) -> Vec<Argument> {
         list.valued("mmproj", mmproj);
     }
     if let Some(draft) = request.draft {
-        list.valued("model-draft", draft);
+        if let Some(repository) = &draft.repository {
+            list.valued("hf-repo-draft", repository);
+        }
+        list.valued("model-draft", &draft.file);
     }
     // The plan decided; a second planner with other margins would undo it.
     list.valued("fit", "off");
@@ -135,6 +145,16 @@ impl List {
         self.valued(id, "");
     }
 
+    fn model(&mut self, request: &ServerRequest<'_>) {
+        let Some(repository) = &request.model.repository else { return self.valued("model", &request.model.file) };
+        self.valued("hf-repo", repository);
+        self.valued("hf-file", &request.model.file);
+        // From a repository the server would load a projector, too, which nobody planned for.
+        if request.mmproj.is_none() {
+            self.bare("no-mmproj");
+        }
+    }
+
     /// Before b6325 the flag is bare and its absence means off.
     fn flash_attention(&mut self, on: bool) {
         let takes_value = server_flags::spelling("flash-attention", self.build).is_some_and(|one| one.value);
@@ -179,10 +199,13 @@ mod tests {
     use super::*;
     use crate::fit::settings::CacheType;
 
+    static MODEL: std::sync::LazyLock<Location> =
+        std::sync::LazyLock::new(|| Location { repository: None, file: "/models/a b.gguf".to_owned() });
+
     fn request<'a>(settings: &'a Settings, devices: &'a [String], build: &str) -> ServerRequest<'a> {
         ServerRequest {
             build: Some(build.parse().unwrap()),
-            model: "/models/a b.gguf",
+            model: &MODEL,
             settings,
             flash_attention: true,
             gpu_layers: 49,
@@ -224,6 +247,15 @@ mod tests {
             "-m /models/a b.gguf -c 139520 -ngl 49 -ctk q8_0 -ctv q8_0 -fa -np 4 -b 2048 -ub 512 \
              --device CUDA0,CUDA1 -sm layer -ts 0.7,0.3 -mg 0 --no-mmap --host 127.0.0.1 --port 8080"
         );
+    }
+
+    #[test]
+    fn a_model_that_is_not_here_is_named_where_it_is() {
+        let devices = ["CUDA0".to_owned()];
+        let settings = settings();
+        let model = Location { repository: Some("org/repo".to_owned()), file: "sub/m.gguf".to_owned() };
+        let words = words(&ServerRequest { model: &model, ..request(&settings, &devices, "b11434") });
+        assert_eq!(words[..5], ["--hf-repo", "org/repo", "--hf-file", "sub/m.gguf", "--no-mmproj"]);
     }
 
     #[test]

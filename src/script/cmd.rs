@@ -7,7 +7,7 @@ use super::launch::Launch;
 use super::quote::{self, Refused};
 use super::{head, why};
 
-/// The script, to be saved as `NAME.cmd`.
+/// The script, to be saved as `NAME.cmd`. Of several servers it needs `NAME.ps1` beside it.
 pub fn script(launch: &Launch) -> Result<ScriptFile, Refused> {
     // Delayed expansion off: `!` in a name is a character. UTF-8: names beyond ASCII.
     let mut text = String::from("@echo off\nsetlocal DisableDelayedExpansion EnableExtensions\nchcp 65001 >nul\n");
@@ -23,7 +23,47 @@ rem   {name}.cmd --strict-vram   refuse rather than start with a smaller context
 rem   {name}.cmd --no-check      start without looking at files and VRAM
 rem Other arguments go to llama-server behind ours, so that they win.
 
-set server={}
+"
+    );
+    text.push_str(&if launch.servers.len() == 1 { one(launch)? } else { several(&name) });
+    Ok(ScriptFile {
+        name: format!("{}.cmd", launch.name),
+        text,
+        comment: "rem",
+        crlf: true,
+        bom_if_needed: false,
+        executable: false,
+    })
+}
+
+/// cmd can neither wait for two programs, nor say which of them ended, nor stop the other: PowerShell does.
+fn several(name: &str) -> String {
+    format!(
+        "rem cmd can neither wait for two servers nor stop one when the other ends. PowerShell can: {name}.ps1 does the work.
+set script=\"%~dp0{name}.ps1\"
+if not exist %script% (
+    >&2 echo llama-doctor: %script% is missing, and it starts the servers: write it with llama-doctor launch --format cmd
+    exit /b 3
+)
+set words=
+:options
+if \"%~1\"==\"\" goto options_done
+if /i \"%~1\"==\"--strict-vram\" (set words=%words% -StrictVram& shift& goto options)
+if /i \"%~1\"==\"--no-check\" (set words=%words% -NoCheck& shift& goto options)
+set words=%words% %1
+shift
+goto options
+:options_done
+powershell -NoLogo -NoProfile -ExecutionPolicy Bypass -File %script%%words%
+exit /b %errorlevel%
+"
+    )
+}
+
+fn one(launch: &Launch) -> Result<String, Refused> {
+    let server = &launch.servers[0];
+    let mut text = format!(
+        "set server={}
 set strict=no
 set check=yes
 set extra=
@@ -36,56 +76,43 @@ shift
 goto options
 :options_done
 
+set context={}
+if %check%==no goto start
+
 ",
-        quote::cmd(&launch.server)?
+        quote::cmd(&launch.server)?,
+        launch.rungs[0].contexts[0]
     );
-    for (index, context) in launch.rungs[0].contexts.iter().enumerate() {
-        let _ = writeln!(text, "set context_{}={context}", index + 1);
-    }
-    text.push_str("if %check%==no goto start\n\n");
     text.push_str(&checks(launch)?);
-    text.push_str("\n:start\n");
-    for (index, server) in launch.servers.iter().enumerate() {
-        let number = index + 1;
-        let _ = writeln!(text, "rem {}\nset args_{number}=", quote::cmd_comment(&server.title));
-        for argument in &server.arguments {
-            let _ = writeln!(text, "rem   {}", quote::cmd_comment(&why::reason(argument, server, launch)));
-            let value = match &argument.value {
-                Some(_) if argument.id == "context" => format!(" %context_{number}%"),
-                Some(value) => format!(" {}", bare_or_quoted(value)?),
-                None => String::new(),
-            };
-            let _ = writeln!(text, "set args_{number}=%args_{number}% {}{value}", bare_or_quoted(&argument.flag)?);
-        }
+    let _ = write!(text, "\n:start\nrem {}\nset arguments=\n", quote::cmd_comment(&server.title));
+    for argument in &server.arguments {
+        let _ = writeln!(text, "rem   {}", quote::cmd_comment(&why::reason(argument, server, launch)));
+        let value = match &argument.value {
+            Some(_) if argument.id == "context" => " %context%".to_owned(),
+            Some(value) => format!(" {}", bare_or_quoted(value)?),
+            None => String::new(),
+        };
+        let _ = writeln!(text, "set arguments=%arguments% {}{value}", bare_or_quoted(&argument.flag)?);
     }
-    if launch.servers.len() > 1 {
-        // Windows of their own: cmd can neither wait for two programs nor stop one when the other ends.
-        for (index, server) in launch.servers.iter().enumerate().skip(1) {
-            let number = index + 1;
-            let title = quote::cmd_comment(&server.name);
-            let _ = writeln!(text, "start \"{title}\" %server% %args_{number}%%extra%");
-        }
-    }
-    text.push_str("%server% %args_1%%extra%\nset code=%errorlevel%\n");
-    for server in launch.servers.iter().skip(1) {
-        let title = quote::cmd_comment(&server.name);
-        let _ = writeln!(text, "taskkill /fi \"windowtitle eq {title}\" /t /f >nul 2>nul");
-    }
-    text.push_str("exit /b %code%\n");
-    Ok(ScriptFile {
-        name: format!("{}.cmd", launch.name),
-        text,
-        comment: "rem",
-        crlf: true,
-        bom_if_needed: false,
-        executable: false,
-    })
+    text.push_str("%server% %arguments%%extra%\nexit /b %errorlevel%\n");
+    Ok(text)
 }
 
 /// Quotes only what needs them, so that a flag reads as a flag.
 fn bare_or_quoted(word: &str) -> Result<String, Refused> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:\\+@".contains(c);
     if !word.is_empty() && word.chars().all(plain) { Ok(word.to_owned()) } else { quote::cmd(word) }
+}
+
+/// `MAX_PATH` less the closing NUL: cmd finds no file whose path is longer.
+const LONGEST_PATH: usize = 259;
+
+fn short_enough(path: &str) -> Result<String, Refused> {
+    if path.encode_utf16().count() > LONGEST_PATH {
+        let reason = "cmd finds no file whose path is longer than 259 characters; the PowerShell script does";
+        return Err(Refused { word: path.to_owned(), dialect: "a cmd script", reason });
+    }
+    quote::cmd(path)
 }
 
 fn checks(launch: &Launch) -> Result<String, Refused> {
@@ -97,14 +124,21 @@ if errorlevel 1 if not exist %server% (
 )
 ",
     );
-    for file in launch.servers.iter().flat_map(|server| &server.files) {
-        let path = quote::cmd(&file.path)?;
+    let files = launch.servers.iter().flat_map(|server| server.files.iter().map(move |file| (server, file)));
+    for (server, file) in files {
+        let path = short_enough(&file.path)?;
+        let words = server.fetch.iter().map(|word| bare_or_quoted(word)).collect::<Result<Vec<_>, _>>()?;
+        let fetch = if words.is_empty() {
+            String::new()
+        } else {
+            format!("    >&2 echo llama-doctor: fetch it: {}\n", words.join(" "))
+        };
         let _ = write!(
             text,
             "set file={path}
 if not exist %file% (
-    >&2 echo llama-doctor: the model file %file% is missing; fetch it with llama-doctor pull
-    exit /b 3
+    >&2 echo llama-doctor: the model file %file% is missing
+{fetch}    exit /b 3
 )
 "
         );
@@ -162,11 +196,8 @@ if defined known (
     for (step, rung) in launch.rungs.iter().enumerate() {
         let tests = rung.needs_mib.iter().enumerate().map(|(gpu, need)| format!("if %free_{gpu}% geq {need} "));
         let tests = tests.collect::<Vec<_>>().concat();
-        let sets = rung.contexts.iter().enumerate();
-        let sets = sets.map(|(index, context)| format!("set context_{}={context}& ", index + 1));
-        let sets = sets.collect::<Vec<_>>().concat();
         let target = if step == 0 { "start" } else { "stepped" };
-        let _ = writeln!(text, "{tests}({sets}goto {target})");
+        let _ = writeln!(text, "{tests}(set context={}& goto {target})", rung.contexts[0]);
     }
     let need = &launch.rungs[0].needs_mib;
     let amounts = launch
@@ -175,7 +206,6 @@ if defined known (
         .enumerate()
         .map(|(index, gpu)| format!("{} has %free_{index}% MiB free and {} are planned for", gpu.id, need[index]));
     let amounts = amounts.collect::<Vec<_>>().join("; ");
-    let contexts = (1..=launch.servers.len()).map(|number| format!("%context_{number}%")).collect::<Vec<_>>();
     let _ = write!(
         text,
         ">&2 echo llama-doctor: too little VRAM: {amounts}
@@ -187,9 +217,8 @@ if %strict%==yes (
     >&2 echo llama-doctor: refusing, as --strict-vram asks
     exit /b 3
 )
->&2 echo llama-doctor: starting with a smaller context: {} tokens
-",
-        contexts.join(" and ")
+>&2 echo llama-doctor: starting with a smaller context: %context% tokens
+"
     );
     Ok(text)
 }

@@ -15,7 +15,7 @@ pub enum Format {
     Sh,
     /// PowerShell script
     Ps1,
-    /// Windows batch script
+    /// Windows batch script; of several servers with the PowerShell script that it runs
     Cmd,
     /// systemd user unit, with the sh script that it runs
     Systemd,
@@ -48,7 +48,12 @@ pub fn files(launch: &Launch, formats: &[Format], folder: &Path) -> Result<Vec<S
         match format {
             Format::Sh => add(vec![sh::script(launch)?]),
             Format::Ps1 => add(vec![powershell::script(launch)?]),
-            Format::Cmd => add(vec![cmd::script(launch)?]),
+            Format::Cmd => {
+                add(vec![cmd::script(launch)?]);
+                if launch.servers.len() > 1 {
+                    add(vec![powershell::script(launch)?]);
+                }
+            }
             Format::Systemd => {
                 let script = sh::script(launch)?;
                 let path = absolute(folder, &script.name)?;

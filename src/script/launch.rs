@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use super::arguments::{self, Argument};
 use super::ladder;
-use crate::fit::plan::{Plan, PlanOption, PlanServer};
+use crate::fit::plan::{Plan, PlanOption, PlanServer, PlanStep};
+use crate::host::file_names;
 use crate::units::{BuildTag, Bytes};
 
 /// The servers of one plan option and what they assume.
@@ -24,6 +25,8 @@ pub struct Launch {
     pub gpus: Vec<LaunchGpu>,
     /// Largest first; the first is the plan itself. Never empty.
     pub rungs: Vec<Rung>,
+    /// The steps down by server, which a launch of fewer servers needs.
+    pub ladder: Vec<PlanStep>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +34,8 @@ pub struct LaunchServer {
     /// Unique among the launch's servers, safe in file and service names.
     pub name: String,
     pub title: String,
-    /// What `llama-doctor pull` would fetch.
-    pub source: String,
+    /// The command that brings the model's file back; empty where none does.
+    pub fetch: Vec<String>,
     /// Every file that must be there.
     pub files: Vec<ModelFile>,
     pub arguments: Vec<Argument>,
@@ -74,6 +77,8 @@ pub struct Surroundings {
     pub build: Option<BuildTag>,
     /// The files of each server's model as they lie on disk, all shards; empty where they are not here yet. By server.
     pub files: Vec<Vec<ModelFile>>,
+    /// What brings each server's model: `llama-doctor pull …`. By server.
+    pub fetch: Vec<Vec<String>>,
     /// UUIDs by device id, where known.
     pub uuids: Vec<(String, String)>,
     /// Instead of the plan's.
@@ -114,6 +119,7 @@ impl Launch {
             servers,
             gpus,
             rungs,
+            ladder: chosen.ladder.clone(),
         })
     }
 
@@ -121,11 +127,13 @@ impl Launch {
     #[must_use]
     pub fn only(&self, index: usize) -> Self {
         let server = self.servers[index].clone();
+        let alone = |step: &PlanStep| step.servers.get(index).map(|one| PlanStep { servers: vec![one.clone()] });
         let option = PlanOption {
             servers: vec![server.plan.clone()],
             fits: true,
             headroom_bytes: std::collections::BTreeMap::new(),
             notes: Vec::new(),
+            ladder: self.ladder.iter().filter_map(alone).collect(),
         };
         let on: Vec<&str> = self.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
         Self {
@@ -137,6 +145,7 @@ impl Launch {
             ),
             rungs: ladder::rungs(&option, &self.gpus),
             servers: vec![server],
+            ladder: option.ladder,
             ..self.clone()
         }
     }
@@ -151,6 +160,11 @@ impl LaunchServer {
             host => host,
         };
         format!("http://{host}:{}", self.port)
+    }
+
+    /// The model is still to be fetched: only a file that is there has a length.
+    pub fn is_missing(&self) -> bool {
+        !self.fetch.is_empty() && self.files.first().is_some_and(|file| file.bytes.is_none())
     }
 
     /// llama-server's words, with the context of a rung.
@@ -217,7 +231,7 @@ fn servers(plan: &Plan, option: &PlanOption, around: &Surroundings) -> Result<Ve
         servers.push(LaunchServer {
             name: unique_name(&model.name, &mut names),
             title: title(model, server),
-            source: model.source.clone(),
+            fetch: around.fetch.get(index).cloned().unwrap_or_default(),
             files,
             host,
             port: value(&arguments, "port").and_then(|port| port.parse().ok()).unwrap_or(8080),
@@ -264,12 +278,9 @@ fn unique_name(model: &str, taken: &mut BTreeSet<String>) -> String {
         }
     }
     let slug: String = slug.trim_matches(['-', '.']).chars().take(60).collect();
-    let stem = slug.split('.').next().unwrap_or_default();
-    let device = matches!(stem, "con" | "prn" | "aux" | "nul")
-        || (stem.len() == 4 && (stem.starts_with("com") || stem.starts_with("lpt")));
     let base = match slug.as_str() {
         "" => "model".to_owned(),
-        slug if device => format!("model-{slug}"),
+        slug if file_names::unusable_on_windows(slug).is_some() => format!("model-{slug}"),
         slug => slug.to_owned(),
     };
     let mut name = base.clone();
@@ -295,6 +306,7 @@ pub(crate) mod tests {
             server: "/opt/llama b11434/llama-server".to_owned(),
             build: Some(BuildTag::Nightly(11434)),
             uuids: vec![("CUDA0".to_owned(), "GPU-8f0f2b4e".to_owned())],
+            fetch: vec![["llama-doctor", "pull", "qwen2.5-14b-instruct"].map(str::to_owned).to_vec()],
             ..Surroundings::default()
         };
         Launch::from_plan(&plan(), 0, &around).unwrap()
@@ -307,6 +319,9 @@ pub(crate) mod tests {
         let port = second.arguments.iter().position(|word| word == "8080").unwrap();
         second.arguments[port] = String::from("8081");
         plan.options[0].servers.push(second);
+        for step in &mut plan.options[0].ladder {
+            step.servers.push(step.servers[0].clone());
+        }
         let around = Surroundings { server: "llama-server".to_owned(), ..Surroundings::default() };
         Launch::from_plan(&plan, 0, &around).unwrap()
     }

@@ -119,10 +119,10 @@ function Wait-Ready($One, [string] $Url) {
 }
 
 # The file is there and as long as it was.
-function Test-ModelFile([string] $Path, $Bytes, [string] $Source) {
+function Test-ModelFile([string] $Path, $Bytes, [string] $Fetch) {
     if (-not (Test-Path -LiteralPath $Path -PathType Leaf)) {
         Say "the model file $Path is missing"
-        Say "fetch it: llama-doctor pull $Source --to $(Split-Path -Parent $Path)"
+        if ($Fetch) { Say "fetch it: $Fetch" }
         exit 3
     }
     $Size = (Get-Item -LiteralPath $Path).Length
@@ -154,10 +154,12 @@ fn checks(launch: &Launch) -> Result<String, Refused> {
 ",
     );
     for server in &launch.servers {
+        let words = server.fetch.iter().map(|word| bare_or_quoted(word)).collect::<Result<Vec<_>, _>>()?;
+        let fetch = quote::powershell(&words.join(" "))?;
         for file in &server.files {
             let bytes = file.bytes.map_or_else(|| "$null".to_owned(), |bytes| bytes.0.to_string());
             let path = quote::powershell(&file.path)?;
-            let _ = writeln!(text, "    Test-ModelFile {path} {bytes} {}", quote::powershell(&server.source)?);
+            let _ = writeln!(text, "    Test-ModelFile {path} {bytes} {fetch}");
         }
     }
     text.push_str(
@@ -176,6 +178,12 @@ fn checks(launch: &Launch) -> Result<String, Refused> {
     }
     text.push_str("}\n");
     Ok(text)
+}
+
+/// Quotes only what needs them: a command for people to copy.
+fn bare_or_quoted(word: &str) -> Result<String, Refused> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:\\".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { Ok(word.to_owned()) } else { quote::powershell(word) }
 }
 
 fn ladder(launch: &Launch) -> Result<String, Refused> {

@@ -134,6 +134,12 @@ pub fn preset(word: &str) -> Result<String, Refused> {
     Ok(word.to_owned())
 }
 
+/// A command for people to copy: words with blanks or signs between quotes.
+pub fn shown(words: &[String]) -> String {
+    let quoted = |word: &String| if is_plain(word) { word.clone() } else { format!("\"{word}\"") };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 /// Text for a comment: on one line, and in cmd without what cmd would act on even there.
 pub fn comment(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim_end_matches('\\').to_owned()

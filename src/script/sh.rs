@@ -35,9 +35,12 @@ pub(crate) fn router(launch: &Launch) -> Result<ScriptFile, Refused> {
     text.push_str(&checks(launch)?);
     let step = if launch.servers.len() == 1 {
         // On the router's command line it is stronger than in the preset.
-        "if [ \"$stepped\" = yes ]; then set -- -c \"$context\" \"$@\"; fi"
+        "if [ \"$stepped\" = yes ]; then set -- -c \"$context\" \"$@\"; fi".to_owned()
     } else {
-        "if [ \"$stepped\" = yes ]; then\n    say 'a preset cannot step down: plan again with llama-doctor launch'\n    exit 3\nfi"
+        // There it would be one context for all: each model's own is put into a copy of the preset.
+        let own = |(index, server): (usize, &LaunchServer)| format!("{}=$context_{}", server.name, index + 1);
+        let contexts: Vec<String> = launch.servers.iter().enumerate().map(own).collect();
+        STEPPED_PRESET.replace("CONTEXTS", &contexts.join(" "))
     };
     let keys = super::launch::value(&first.arguments, "api-key-file");
     let keys = keys.map(|file| Ok(format!(" --api-key-file {}", quote::sh(file)?))).transpose()?.unwrap_or_default();
@@ -62,6 +65,19 @@ exec \"$server\" --models-preset \"$preset\" --models-max {} --host {} --port {}
         executable: true,
     })
 }
+
+/// The preset with each section's `c` replaced; sections' names have no blanks.
+const STEPPED_PRESET: &str = r#"if [ "$stepped" = yes ]; then
+    if ! awk -v contexts="CONTEXTS" '
+        BEGIN { count = split(contexts, pairs, " "); for (i = 1; i <= count; i++) { split(pairs[i], pair, "="); own["[" pair[1] "]"] = pair[2] } }
+        /^\[/ { section = $0 }
+        /^(c|ctx-size) = / && section in own { $0 = "c = " own[section] }
+        { print }' "$preset" >"$preset.stepped"; then
+        say "$preset.stepped cannot be written, and the smaller contexts would stand there"
+        exit 3
+    fi
+    preset=$preset.stepped
+fi"#;
 
 pub(crate) fn text(launch: &Launch) -> Result<String, Refused> {
     let mut text = String::from("#!/bin/sh\n");
@@ -109,11 +125,11 @@ done
 
 say() { printf 'llama-doctor: %s\n' "$*" >&2; }
 
-# FILE BYTES SOURCE: the file is there and as long as it was.
+# FILE BYTES COMMAND: the file is there and as long as it was; the command brings it.
 need_file() {
     if [ ! -f "$1" ]; then
         say "the model file $1 is missing"
-        say "fetch it: llama-doctor pull $3 --to ${1%/*}"
+        [ -z "$3" ] || say "fetch it: $3"
         exit 3
     fi
     [ -n "$2" ] || return 0
@@ -153,9 +169,11 @@ fn checks(launch: &Launch) -> Result<String, Refused> {
 ",
     );
     for server in &launch.servers {
+        let words = server.fetch.iter().map(|word| quote::sh(word)).collect::<Result<Vec<_>, _>>()?;
+        let fetch = quote::sh(&words.join(" "))?;
         for file in &server.files {
             let bytes = file.bytes.map_or_else(|| "''".to_owned(), |bytes| bytes.0.to_string());
-            let _ = writeln!(text, "    need_file {} {bytes} {}", quote::sh(&file.path)?, quote::sh(&server.source)?);
+            let _ = writeln!(text, "    need_file {} {bytes} {fetch}", quote::sh(&file.path)?);
         }
     }
     text.push_str(OVERRIDES);
