@@ -66,7 +66,7 @@ impl Machine {
         let model = inside.join(format!("{name}.gguf"));
         fs_err::write(&model, b"GGUF").unwrap();
         fs_err::copy(std::env::current_exe().unwrap(), inside.join("llama-server.exe")).unwrap();
-        plan.options[0].servers[0].arguments[1] = model.to_str().unwrap().to_owned();
+        model.to_str().unwrap().clone_into(&mut plan.options[0].servers[0].arguments[1]);
         Self { folder, plan }
     }
 
