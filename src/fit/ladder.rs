@@ -1,8 +1,7 @@
 //! The contexts to step down to when VRAM is short at start: each a plan of its own, predicted like the first.
 
-use std::collections::BTreeMap;
-
 use super::FitError;
+use super::need::Needs;
 use super::plan::{PlanStep, StepServer};
 use super::planner::Question;
 use super::search::Found;
@@ -19,10 +18,14 @@ impl Question<'_> {
     /// Largest first. Every step needs less than the one before it on some GPU, and more on none.
     pub(crate) fn ladder(&self, found: &Found) -> Result<Vec<PlanStep>, FitError> {
         let devices: Vec<Device> = self.gpus.iter().map(|gpu| gpu.device.clone()).collect();
+        let settled = self.models.iter().zip(&found.servers);
+        let servers =
+            settled.map(|(planned, server)| planned.wish.server.needs(&server.need.settings, &devices, self.build));
+        let servers = servers.collect::<Result<Vec<_>, _>>()?;
         let mut steps = Vec::new();
-        let mut before = self.totals(&self.step(found, &devices, (1, 1))?);
+        let mut before = self.totals(&step(found, &servers, &devices, (1, 1))?);
         for share in SHARES {
-            let step = self.step(found, &devices, share)?;
+            let step = step(found, &servers, &devices, share)?;
             let totals = self.totals(&step);
             let is_lower = totals.iter().zip(&before).any(|(now, before)| now < before);
             if is_lower && totals.iter().zip(&before).all(|(now, before)| now <= before) {
@@ -33,28 +36,25 @@ impl Question<'_> {
         Ok(steps)
     }
 
-    fn step(&self, found: &Found, devices: &[Device], share: (u64, u64)) -> Result<PlanStep, FitError> {
-        let mut servers = Vec::with_capacity(found.servers.len());
-        for (planned, server) in self.models.iter().zip(&found.servers) {
-            let settings = &server.need.settings;
-            let context = smaller(settings, share);
-            let need = planned.wish.server.need(&Settings { context, ..settings.clone() }, devices, self.build)?;
-            let device_bytes: BTreeMap<String, Bytes> = devices
-                .iter()
-                .zip(&need.devices)
-                .map(|(device, need)| (device.id.clone(), Bytes(need.total())))
-                .collect();
-            servers.push(StepServer { context, device_bytes });
-        }
-        Ok(PlanStep { servers })
-    }
-
     fn totals(&self, step: &PlanStep) -> Vec<u64> {
         let of = |device: &str| {
             step.servers.iter().filter_map(|server| server.device_bytes.get(device)).map(|bytes| bytes.0).sum()
         };
         self.gpus.iter().map(|gpu| of(&gpu.device.id)).collect()
     }
+}
+
+fn step(found: &Found, servers: &[Needs<'_>], devices: &[Device], share: (u64, u64)) -> Result<PlanStep, FitError> {
+    let mut stepped = Vec::with_capacity(servers.len());
+    for (server, needs) in found.servers.iter().zip(servers) {
+        let settings = &server.need.settings;
+        let context = smaller(settings, share);
+        let need = needs.at(context, (settings.cache_type_k, settings.cache_type_v))?;
+        let by_device =
+            devices.iter().zip(&need.devices).map(|(device, need)| (device.id.clone(), Bytes(need.total())));
+        stepped.push(StepServer { context, device_bytes: by_device.collect() });
+    }
+    Ok(PlanStep { servers: stepped })
 }
 
 /// A context of whole 256-token pages for every slot, as llama.cpp pads it (b11434 `src/llama-context.cpp:292`).
