@@ -61,27 +61,31 @@ impl Heap {
         offset
     }
 
+    /// As ggml does it, block by block: a result without elements leaves an empty block, which later keeps its neighbours from
+    /// being joined.
     fn give_back(&mut self, offset: u64, size: u64) {
         let size = size.next_multiple_of(self.alignment);
-        if size == 0 {
-            // An empty block only matters where it stands alone: ggml's list keeps it, and nothing fits it.
-            return;
-        }
-        let at = self.free.partition_point(|block| block.0 < offset);
-        let joins_previous = at > 0 && self.free[at - 1].0 + self.free[at - 1].1 == offset;
-        let joins_next = at < self.free.len() && offset + size == self.free[at].0;
-        match (joins_previous, joins_next) {
-            (true, true) => {
-                self.free[at - 1].1 += size + self.free[at].1;
-                self.free.remove(at);
-            }
-            (true, false) => self.free[at - 1].1 += size,
-            (false, true) => {
-                self.free[at].0 = offset;
+        for at in 0..self.free.len() {
+            let (start, length) = self.free[at];
+            if start + length == offset {
                 self.free[at].1 += size;
+                if self.free.get(at + 1).is_some_and(|next| next.0 == offset + size) {
+                    self.free[at].1 += self.free[at + 1].1;
+                    self.free.remove(at + 1);
+                }
+                return;
             }
-            (false, false) => self.free.insert(at, (offset, size)),
+            if offset + size == start {
+                self.free[at] = (offset, length + size);
+                if at > 0 && self.free[at - 1].0 + self.free[at - 1].1 == offset {
+                    self.free[at - 1].1 += self.free[at].1;
+                    self.free.remove(at);
+                }
+                return;
+            }
         }
+        let at = self.free.iter().position(|block| block.0 >= offset).unwrap_or(self.free.len());
+        self.free.insert(at, (offset, size));
     }
 }
 
