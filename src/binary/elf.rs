@@ -7,11 +7,12 @@ use object::read::ReadRef;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use object::{Endianness, SectionIndex};
 
+use super::backend_api;
 use super::fatbin;
 use super::text::{self, Texts};
 use super::{
     BinaryError, Depth, Format, Image, Machine, RequiredVersions, VERSION_FUNCTION_BYTES, VERSION_FUNCTIONS,
-    VERSION_NUMBERS, is_telling, returned_text_address,
+    VERSION_NUMBERS, is_of_llama, is_telling, returned_text_address,
 };
 
 const FORMAT: &str = "ELF";
@@ -65,6 +66,8 @@ fn read_class<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
         cuda: None,
         exports: BTreeSet::new(),
         constants: BTreeMap::new(),
+        wanted: BTreeSet::new(),
+        offered: BTreeSet::new(),
         texts: Texts::default(),
     };
     reader.read_dynamic(&mut image)?;
@@ -244,10 +247,17 @@ impl<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>> Reader<'data,
         let Ok(symbols) = table.data_as_array::<E::Sym, R>(self.endian, self.data) else { return };
         let Ok(names) = self.data.read_bytes_at(offset, size) else { return };
         for symbol in symbols {
+            let Ok(name) = string(names, symbol.st_name(self.endian).into()) else { continue };
             if symbol.is_undefined(self.endian) {
+                // What may be absent is not wanted.
+                if is_of_llama(&name) && symbol.st_bind() != raw::STB_WEAK {
+                    image.wanted.insert(name);
+                }
                 continue;
             }
-            let Ok(name) = string(names, symbol.st_name(self.endian).into()) else { continue };
+            if is_of_llama(&name) {
+                image.offered.insert(name.clone());
+            }
             if let Some(value) = self.constant(&name, symbol.st_value(self.endian).into(), image.machine) {
                 image.constants.insert(name.clone(), value);
             }
@@ -263,6 +273,9 @@ impl<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>> Reader<'data,
             let bytes = self.bytes(self.offset(address).ok()?, 4, name).ok()?;
             return Some(self.u32(bytes, 0).to_string());
         }
+        if backend_api::is_registration(name) {
+            return self.backend_api(address, machine).map(|version| version.to_string());
+        }
         if !VERSION_FUNCTIONS.contains(&name) {
             return None;
         }
@@ -270,6 +283,14 @@ impl<'data, E: FileHeader<Endian = Endianness>, R: ReadRef<'data>> Reader<'data,
         let text = self.offset(returned_text_address(code, address, machine)?).ok()?;
         let bytes = self.data.read_bytes_at_until(text..text.checked_add(64)?, 0).ok()?;
         Some(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    fn backend_api(&self, address: u64, machine: Machine) -> Option<u32> {
+        let offset = self.offset(address).ok()?;
+        let length = backend_api::CODE_BYTES.min(self.data.len().ok()?.saturating_sub(offset));
+        let code = self.data.read_bytes_at(offset, length).ok()?;
+        let number_at = |address| Some(self.u32(self.bytes(self.offset(address).ok()?, 4, "a number").ok()?, 0));
+        backend_api::version(code, address, machine, number_at)
     }
 
     /// Where a mapped address lies in the file.

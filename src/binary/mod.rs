@@ -4,6 +4,7 @@
 //! gives a [`BinaryError`]. Only headers, name tables and code containers' headers are read, so the size of the
 //! file does not matter.
 
+mod backend_api;
 pub mod elf;
 pub mod fatbin;
 pub mod pe;
@@ -114,9 +115,15 @@ pub struct Image {
     /// Exported functions whose names tell what the file is; filled by [`Depth::Sampled`].
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub exports: BTreeSet<String>,
-    /// Versions that it exports: `llama_version`, `ggml_version`, `LLAMA_BUILD_NUMBER`; filled by [`Depth::Sampled`].
+    /// Versions that it exports: `llama_version`, `ggml_version`, `LLAMA_BUILD_NUMBER`, and by the name of a backend's
+    /// registration (`ggml_backend_cuda_reg`) the version of ggml's interface; filled by [`Depth::Sampled`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub constants: BTreeMap<String, String>,
+    /// Linux: functions of ggml and llama that it wants of others, and those that it has for others; filled by [`Depth::Sampled`].
+    #[serde(skip)]
+    pub wanted: BTreeSet<String>,
+    #[serde(skip)]
+    pub offered: BTreeSet<String>,
     /// What its texts tell; filled by [`Depth::Sampled`].
     #[serde(default)]
     pub texts: text::Texts,
@@ -200,6 +207,11 @@ fn returned_text_address(code: &[u8], address: u64, machine: Machine) -> Option<
         }
         _ => None,
     }
+}
+
+/// A C function of ggml or llama.
+fn is_of_llama(symbol: &str) -> bool {
+    ["ggml_", "gguf_", "llama_", "mtmd_"].iter().any(|prefix| symbol.starts_with(prefix))
 }
 
 /// Exports worth remembering: they tell a ggml backend, libllama, cudart, cuBLAS or the driver.

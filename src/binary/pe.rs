@@ -12,8 +12,8 @@ use object::read::pe::{DataDirectories, ImageNtHeaders, ImageOptionalHeader, Sec
 
 use super::text::{self, Texts};
 use super::{
-    BinaryError, Depth, Format, Image, Machine, VERSION_FUNCTION_BYTES, VERSION_FUNCTIONS, VERSION_NUMBERS, fatbin,
-    is_telling, returned_text_address, side_by_side,
+    BinaryError, Depth, Format, Image, Machine, VERSION_FUNCTION_BYTES, VERSION_FUNCTIONS, VERSION_NUMBERS,
+    backend_api, fatbin, is_telling, returned_text_address, side_by_side,
 };
 
 const FORMAT: &str = "PE";
@@ -125,6 +125,8 @@ fn read_class<'data, Pe: ImageNtHeaders, R: ReadRef<'data>>(data: R, depth: Dept
         cuda: None,
         exports: BTreeSet::new(),
         constants: BTreeMap::new(),
+        wanted: BTreeSet::new(),
+        offered: BTreeSet::new(),
         texts: Texts::default(),
     };
     if depth != Depth::Links {
@@ -233,7 +235,8 @@ impl<'data, R: ReadRef<'data>> Reader<'data, R> {
 
     /// The value of an exported version. One that cannot be read is not known.
     fn constant(&self, name: &str, index: u32, directory: &[u8], machine: Machine) -> Option<String> {
-        if !VERSION_NUMBERS.contains(&name) && !VERSION_FUNCTIONS.contains(&name) {
+        let is_registration = backend_api::is_registration(name);
+        if !VERSION_NUMBERS.contains(&name) && !VERSION_FUNCTIONS.contains(&name) && !is_registration {
             return None;
         }
         // The functions' addresses @28, their numbers by name @36
@@ -243,6 +246,13 @@ impl<'data, R: ReadRef<'data>> Reader<'data, R> {
         let address = u32_at(self.bytes(functions.checked_add(ordinal * 4)?, 4, name).ok()?, 0);
         if VERSION_NUMBERS.contains(&name) {
             return Some(u32_at(self.bytes(address, 4, name).ok()?, 0).to_string());
+        }
+        if is_registration {
+            let offset = self.file_offset(address)?;
+            let length = backend_api::CODE_BYTES.min(self.data.len().ok()?.saturating_sub(offset));
+            let code = self.data.read_bytes_at(offset, length).ok()?;
+            let number_at = |address| Some(u32_at(self.bytes(u32::try_from(address).ok()?, 4, name).ok()?, 0));
+            return backend_api::version(code, address.into(), machine, number_at).map(|version| version.to_string());
         }
         let code = self.bytes(address, VERSION_FUNCTION_BYTES, name).ok()?;
         let text = returned_text_address(code, address.into(), machine)?;
