@@ -1,5 +1,6 @@
 //! The typed view of `manifests/`: facts of the field as data, each row with its source, embedded and parsed once.
 
+pub mod archives;
 pub mod cuda;
 pub mod estimates;
 pub mod generations;
