@@ -26,7 +26,6 @@ const PLACES: &[(&str, BuildKind)] = &[
     ("/miniconda", BuildKind::Conda),
     ("/miniforge", BuildKind::Conda),
     ("/anaconda", BuildKind::Conda),
-    ("/.llama-app/", BuildKind::LlamaApp),
     ("/llama-doctor/builds/", BuildKind::Official),
 ];
 
@@ -44,6 +43,14 @@ pub fn kind(folder: &Path, names: &[String]) -> BuildKind {
     if ends(".pyd") || ends(".abi3.so") || path.ends_with("/llama_cpp/lib/") {
         return BuildKind::PythonWheel;
     }
+    // A wheel that was unpacked by hand.
+    if folder.ancestors().take(4).any(has_wheel_notes) {
+        return BuildKind::PythonWheel;
+    }
+    // The installer at llama.app brings one program, `llama`, and nothing beside it (sources.md 2).
+    if path.ends_with("/.local/bin/") && (has("llama") || has("llama.exe")) {
+        return BuildKind::LlamaApp;
+    }
     let last = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if official_tag(&last).is_some() {
         return BuildKind::Official;
@@ -60,6 +67,16 @@ pub fn kind(folder: &Path, names: &[String]) -> BuildKind {
         return BuildKind::Official;
     }
     BuildKind::Unknown
+}
+
+/// `NAME-VERSION.dist-info`
+fn has_wheel_notes(folder: &Path) -> bool {
+    // A folder that cannot be read has no notes for us.
+    let entries = fs_err::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .into_iter()
+        .take(256)
+        .any(|entry| entry.path().extension().is_some_and(|extension| extension == "dist-info"))
 }
 
 fn beside_cmake(folder: &Path) -> bool {
@@ -92,6 +109,7 @@ mod tests {
         assert_eq!(kind_of(r"C:\Users\u\scoop\apps\llama.cpp\current", &[]), BuildKind::Scoop);
         assert_eq!(kind_of("/opt/x", &["llama-addon.node"]), BuildKind::Node);
         assert_eq!(kind_of("/opt/x", &["llama-server"]), BuildKind::Unknown);
+        assert_eq!(kind_of("/home/u/.local/bin", &["llama"]), BuildKind::LlamaApp);
     }
 
     #[test]

@@ -34,23 +34,39 @@ const ENVIRONMENTS: &[&str] = &[
     "~/miniconda3/envs/*",
     "~/miniforge3/envs/*",
     "~/mambaforge/envs/*",
+    "~/micromamba/envs/*",
+    "/opt/conda/envs/*",
     "~/anaconda3/envs/*",
-    "~/text-generation-webui/installer_files/env",
+    "~/text-generation-webui*/installer_files/env",
+    "~/text-generation-webui*/portable_env",
+    "/opt/venv",
+    "~/.virtualenvs/*",
+    "~/.venvs/*",
+    "~/venvs/*",
+    "~/.local/share/virtualenvs/*",
+    "~/.cache/pypoetry/virtualenvs/*",
+    "$LOCALAPPDATA/pypoetry/Cache/virtualenvs/*",
+    "~/.local/share/uv/python/*",
+    "$APPDATA/uv/python/*",
+    "~/.asdf/installs/python/*",
+    "~/.local/share/mise/installs/python/*",
+    // Projects in the home folder.
+    "~/*/.venv",
+    "~/*/venv",
 ];
 
 /// The existing paths that `pattern` means. `~`, `$VARIABLE` at its start, `*` within a name; paths of this machine,
 /// to be read through [`Host::path`].
-pub(super) fn matching(host: &Host, pattern: &str) -> Vec<PathBuf> {
+pub(crate) fn matching(host: &Host, pattern: &str) -> Vec<PathBuf> {
     let Some(pattern) = expanded(host, pattern) else { return Vec::new() };
     let mut found = vec![PathBuf::new()];
     for part in Path::new(&pattern).components() {
         let part = part.as_os_str();
         let text = part.to_string_lossy();
-        found = match text.split_once('*') {
-            None => found.into_iter().map(|folder| folder.join(part)).collect(),
-            Some((before, after)) => {
-                found.iter().flat_map(|folder| entries(host, folder, before, after)).take(MOST_MATCHES).collect()
-            }
+        found = if text.contains('*') {
+            found.iter().flat_map(|folder| entries(host, folder, &text)).take(MOST_MATCHES).collect()
+        } else {
+            found.into_iter().map(|folder| folder.join(part)).collect()
         };
     }
     found.retain(|path| host.path(path).exists());
@@ -91,18 +107,28 @@ fn expanded(host: &Host, pattern: &str) -> Option<String> {
     Some(PathBuf::from(host.variable(variable.name)?).join(rest).to_string_lossy().into_owned())
 }
 
-fn entries(host: &Host, folder: &Path, before: &str, after: &str) -> Vec<PathBuf> {
+fn entries(host: &Host, folder: &Path, pattern: &str) -> Vec<PathBuf> {
     // A folder that is not there or not ours to read holds nothing for us.
     let Ok(entries) = fs_err::read_dir(host.path(folder)) else { return Vec::new() };
     let mut found: Vec<PathBuf> = entries
         .flatten()
         .take(MOST_ENTRIES)
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.len() >= before.len() + after.len() && name.starts_with(before) && name.ends_with(after))
+        .filter(|name| fits(name, pattern))
         .map(|name| folder.join(name))
         .collect();
     found.sort();
     found
+}
+
+/// Each `*` stands for any part of a name, also for none.
+fn fits(name: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => name == pattern,
+        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
+            (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| fits(&rest[at..], after))
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +136,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    #[test]
+    fn stars_stand_for_parts_of_names() {
+        assert!(fits("abc-llama-cpp-11434", "*-llama-cpp-*"));
+        assert!(fits("python3.12", "python3*") && fits("python3", "python3*"));
+        assert!(!fits("llama-cpp", "*-llama-cpp-*") && !fits("é", "*x"));
+    }
 
     #[test]
     fn patterns_find_what_is_there() {

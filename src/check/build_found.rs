@@ -13,14 +13,18 @@ impl Check for BuildFound {
     }
     fn explanation(&self) -> &'static str {
         "Looks for llama.cpp in llama-doctor's own store, on the path, in Python environments, Node packages, \
-         conda, Homebrew, Scoop and Winget, and beside known programs. `--build PATH` names one instead."
+         conda, Homebrew, Nix, Scoop, Winget and llama.app's folder, and beside LM Studio, Ollama, Jan and \
+         text-generation-webui. Docker images are not searched: run llama-doctor inside the container. \
+         `--build PATH` names a build instead."
     }
     fn group(&self) -> Group {
         Group::Builds
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         match context.build_to_run() {
-            None => vec![self.skip("none was found: `llama-doctor install` brings one")],
+            None => {
+                vec![self.skip("none was found (Docker images are not searched): `llama-doctor install` brings one")]
+            }
             Some(build) => vec![self.pass(format!("{} in {}", Context::name_of(build), build.path.display()))],
         }
     }
