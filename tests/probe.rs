@@ -14,7 +14,7 @@ use llama_doctor::build::prove::prove;
 use llama_doctor::build::verdict::Driver;
 use llama_doctor::build::{BackendState, Build};
 use llama_doctor::host::Host;
-use llama_doctor::probe::{self, Outcome, ProbeReport};
+use llama_doctor::probe::{self, Outcome, ProbeReport, Wanted};
 
 /// Base, with one device whose memory question does what `MEMORY` says.
 const BASE: &str = r#"
@@ -71,10 +71,11 @@ fn probed(memory: &[&str], cuda: &str, cuda_flags: &[&str], limit: Duration) -> 
     if !ok {
         return None;
     }
-    let driver = Driver::default();
-    let mut build = examine(folder.path(), &Machinery { host: &Host::Live, gpus: &[], driver }).unwrap();
-    let report = probe::run_with(Path::new(env!("CARGO_BIN_EXE_llama-doctor")), &build, limit);
-    prove(&mut build, &report, &driver);
+    let machinery = Machinery { host: &Host::Live, gpus: &[], driver: Driver::default(), processor: &[] };
+    let mut build = examine(folder.path(), &machinery).unwrap();
+    let wanted = Wanted { deadline: limit, model: None };
+    let report = probe::run_with(Path::new(env!("CARGO_BIN_EXE_llama-doctor")), &build, &wanted);
+    prove(&mut build, &report, &machinery);
     Some((build, report))
 }
 

@@ -166,6 +166,10 @@ fn wheel_version(host: &Host, path: &Path, role: Role) -> Option<String> {
 
 fn pickers(host: &Host, library: &Path, builds: &[Build]) -> Vec<String> {
     let picks = |build: &&Build| {
+        // A process that ran knows better than the search.
+        if !build.mapped.is_empty() {
+            return build.mapped.iter().any(|path| real_path(path).is_ok_and(|real| real == library));
+        }
         build.backends.iter().filter(|backend| backend.name == "CUDA").any(|backend| {
             backend
                 .dependencies

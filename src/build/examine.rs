@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::verdict::{self, Driver};
-use super::{Backend, BackendState, Build, BuildKind, Runs, classify, version};
+use super::{Backend, BackendState, Build, BuildKind, Runs, classify, official, version};
 use crate::binary::{self, BinaryError, Depth, Format, Image, Machine};
 use crate::host::Host;
-use crate::host::facts::Gpu;
+use crate::host::facts::{Facts, Gpu};
 use crate::host::real_path::real_path;
+use crate::install::receipt::FILE_NAME as RECEIPT;
 use crate::loader::linux::{Loaded, Loader};
 use crate::loader::windows::{self, Opening, Question};
 use crate::loader::{Dependency, DependencyState};
@@ -35,6 +36,20 @@ pub struct Machinery<'a> {
     pub host: &'a Host,
     pub gpus: &'a [Gpu],
     pub driver: Driver,
+    /// Features of this machine's processor, as Linux names them; empty where they are not known.
+    pub processor: &'a [String],
+}
+
+impl<'a> Machinery<'a> {
+    /// The machine of these facts.
+    pub fn of(facts: &'a Facts, host: &'a Host) -> Self {
+        Self {
+            host,
+            gpus: &facts.gpus,
+            driver: Driver::of_machine(facts),
+            processor: facts.host.cpu_features.value().map_or(&[], Vec::as_slice),
+        }
+    }
 }
 
 /// One file of a build.
@@ -122,6 +137,10 @@ pub fn assemble(
         BuildKind::Unknown if single => BuildKind::Library,
         kind => kind,
     };
+    // What we installed is compared with its receipt, file by file.
+    if kind == BuildKind::Official && !home.join(RECEIPT).exists() {
+        problems.extend(official::missing(members, home, versions.tag));
+    }
     let mut backends = backends(members, machinery);
     if says_cuda(shown)
         && let Some(cuda) = backends.iter_mut().find(|backend| backend.state == BackendState::Absent)
@@ -144,6 +163,8 @@ pub fn assemble(
         backends,
         system_info: None,
         devices: Vec::new(),
+        mapped: Vec::new(),
+        tokens: Vec::new(),
         problems,
         probe: None,
     }
@@ -203,7 +224,9 @@ fn backend(name: String, holders: &[&Member], members: &[Member], machinery: &Ma
     let per_gpu = code.as_ref().map_or_else(Vec::new, |code| {
         machinery.gpus.iter().map(|gpu| verdict::judge(code, runtime_major, gpu, &machinery.driver)).collect()
     });
-    let (state, reason) = static_state(image, &dependencies, &missing, &per_gpu, holders.len());
+    // Wheels hold copies where a folder has links: one name, one variant.
+    let variants: BTreeSet<String> = holders.iter().map(|member| variant(&file_name(&member.path))).collect();
+    let (state, reason) = static_state(image, &dependencies, &missing, &per_gpu, variants.len());
     Backend {
         file: Some(holder.path.clone()),
         state,
@@ -216,10 +239,21 @@ fn backend(name: String, holders: &[&Member], members: &[Member], machinery: &Ma
         compressed: code.as_ref().filter(|code| code.containers > 0).map(|code| code.compressed),
         per_gpu,
         fa_quants: image.texts.fa_quants.clone(),
-        api_version: None,
+        // Of other processors' code, and of backends that are registered otherwise, only the loaded backend tells.
+        api_version: image.constants.get(&registration(&name)).and_then(|number| number.parse().ok()),
         dependencies,
         name,
     }
+}
+
+/// The function that registers a backend (`ggml/src/ggml-backend-reg.cpp`).
+fn registration(backend: &str) -> String {
+    let name = match backend {
+        "Vulkan" => "vk".to_owned(),
+        "ROCm" => "cuda".to_owned(),
+        other => other.to_ascii_lowercase(),
+    };
+    format!("ggml_backend_{name}_reg")
 }
 
 fn static_state(
@@ -227,7 +261,7 @@ fn static_state(
     dependencies: &[Dependency],
     missing: &[String],
     per_gpu: &[super::PerGpu],
-    holders: usize,
+    variants: usize,
 ) -> (BackendState, String) {
     if let Some(problem) = foreign(image) {
         let lacks = if missing.is_empty() { String::new() } else { format!("; not beside it: {}", missing.join(", ")) };
@@ -245,7 +279,7 @@ fn static_state(
     {
         return (BackendState::Blocked, format!("{}: {}", first.gpu, first.reason));
     }
-    let variants = if holders > 1 { format!(" ({holders} variants)") } else { String::new() };
+    let variants = if variants > 1 { format!(" ({variants} variants)") } else { String::new() };
     (BackendState::Loads, format!("everything it needs is found{variants}; not run"))
 }
 
@@ -302,6 +336,12 @@ fn program_lacks(program: &Member, members: &[Member], host: &Host) -> Vec<Strin
         .into_iter()
         .filter(|dependency| dependency.state == DependencyState::Missing);
     missing.map(|dependency| dependency.name).collect()
+}
+
+/// `libggml-cpu-haswell.so.0.20.0` → `libggml-cpu-haswell`
+fn variant(file: &str) -> String {
+    let end = file.find(".so").or_else(|| file.find(".dll")).unwrap_or(file.len());
+    file[..end].to_owned()
 }
 
 /// The CUDA major version that a file is linked with; of a file that links CUDA in, the one that wrote its code.

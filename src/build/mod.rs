@@ -5,7 +5,9 @@ pub mod classify;
 pub mod cuda_libraries;
 pub mod discover;
 pub mod examine;
-mod places;
+mod official;
+pub(crate) mod places;
+pub mod processor;
 pub mod prove;
 pub mod survey;
 pub mod verdict;
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::binary::fatbin::Target;
 use crate::loader::Dependency;
+use crate::probe::Token;
 use crate::units::{BuildTag, ComputeCapability, CudaVersion};
 
 /// Where a build comes from, as far as its files tell.
@@ -108,7 +111,7 @@ pub struct Backend {
     /// K and V cache types with fast attention kernels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fa_quants: Option<String>,
-    /// The version of ggml's interface to backends, as the loaded backend told it.
+    /// The version of ggml's interface to backends: as the loaded backend told it, else read from its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<u32>,
     /// What the loader would do with every library it needs.
@@ -159,6 +162,12 @@ pub struct Build {
     pub system_info: Option<String>,
     #[serde(default)]
     pub devices: Vec<Device>,
+    /// The copies of CUDA's libraries that the loaded build really took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mapped: Vec<PathBuf>,
+    /// A token of a small model for each device, where there was one to try.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<Token>,
     /// Files of other builds among its own, files that should be there and are not: one sentence each.
     #[serde(default)]
     pub problems: Vec<String>,
@@ -192,5 +201,10 @@ impl Backend {
 impl Build {
     pub fn backend(&self, name: &str) -> Option<&Backend> {
         self.backends.iter().find(|backend| backend.name == name)
+    }
+
+    /// Whether no file of it holds CUDA.
+    pub fn lacks_cuda(&self) -> bool {
+        self.backend("CUDA").is_none_or(|backend| backend.state == BackendState::Absent)
     }
 }

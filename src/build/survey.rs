@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use super::examine::{BuildError, Machinery, examine};
 use super::prove::prove;
-use super::verdict::Driver;
 use super::{Build, cuda_libraries, discover};
 use crate::host::Host;
-use crate::host::facts::Facts;
+use crate::host::facts::{Facts, ModelFile, ModelFileKind};
 use crate::install::receipt::Receipt;
-use crate::probe::{self, Request};
+use crate::probe::{self, Request, Wanted};
 
 /// The first CUDA call on Windows may take a minute, while every DLL is scanned.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(90);
+/// A model of a gigabyte is read in a second or two from any disk that is in use.
+const LARGEST_MODEL: u64 = 1 << 30;
+/// Below are vocabularies and tests.
+const SMALLEST_MODEL: u64 = 4 << 20;
 /// Builds beyond these are examined and not run.
 const MOST_PROBED: usize = 6;
 /// Each probe takes some hundred megabytes of the GPU while it runs.
@@ -26,8 +29,7 @@ const LARGEST_LIBRARY_BYTES: u64 = 64 << 20;
 
 /// Fills `facts.builds` and `facts.cuda_libraries`. `only`: look at these builds and search for none.
 pub fn survey(facts: &mut Facts, host: &Host, store: &Path, only: &[PathBuf]) -> Result<(), BuildError> {
-    let driver = Driver::of_machine(facts);
-    let machinery = Machinery { host, gpus: &facts.gpus, driver };
+    let machinery = Machinery::of(facts, host);
     let mut builds = if only.is_empty() {
         let places = discover::candidates(host, store);
         // What merely lies where a build could be is none, and a broken one has its problems in it.
@@ -44,9 +46,15 @@ pub fn survey(facts: &mut Facts, host: &Host, store: &Path, only: &[PathBuf]) ->
     // A recorded machine is not here to run anything.
     if matches!(host, Host::Live) {
         let first = builds.len().min(MOST_PROBED);
-        let reports = side_by_side(&builds[..first], |build| probe::run(build, PROBE_DEADLINE));
+        let model = small_model(facts);
+        // Whether it computes is asked of the build that matters, or of those that were named.
+        let numbered: Vec<(usize, &Build)> = builds[..first].iter().enumerate().collect();
+        let reports = side_by_side(&numbered, |(index, build)| {
+            let model = model.clone().filter(|_| *index == 0 || !only.is_empty());
+            probe::run(build, &Wanted { deadline: PROBE_DEADLINE, model })
+        });
         for (build, report) in builds.iter_mut().zip(reports) {
-            prove(build, &report, &driver);
+            prove(build, &report, &machinery);
         }
     }
     if let Some(windows) = &mut facts.host.windows {
@@ -91,7 +99,7 @@ fn architectures(facts: &Facts) -> BTreeSet<String> {
 /// Those of them that the build's libllama does not name: it is older than they are. A libllama that cannot be read,
 /// or holds its names in another way, is not doubted.
 fn unknown(build: &Build, architectures: &BTreeSet<String>) -> Vec<String> {
-    let library = Request::of(build).and_then(|request| request.parts.llama);
+    let library = Request::of(build, None).and_then(|request| request.parts.llama);
     let Some(bytes) = library.filter(|_| !architectures.is_empty()).and_then(|path| read_small(&path)) else {
         return Vec::new();
     };
@@ -106,6 +114,21 @@ fn unknown(build: &Build, architectures: &BTreeSet<String>) -> Vec<String> {
 fn read_small(path: &Path) -> Option<Vec<u8>> {
     let small = fs_err::metadata(path).is_ok_and(|metadata| metadata.len() <= LARGEST_LIBRARY_BYTES);
     small.then(|| fs_err::read(path).ok()).flatten()
+}
+
+/// The smallest whole model on the machine, if it is small enough to be loaded for a proof.
+pub fn small_model(facts: &Facts) -> Option<PathBuf> {
+    /// Names of files that make no tokens by themselves.
+    const OTHERS: [&str; 6] = ["mmproj", "embed", "bert", "rerank", "vocab", "-of-"];
+    let models = facts.models.value()?.iter();
+    let is_fit = |model: &&ModelFile| {
+        let name = model.path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        model.kind == ModelFileKind::Gguf
+            && model.truncated_by.is_none()
+            && (SMALLEST_MODEL..=LARGEST_MODEL).contains(&model.size.0)
+            && OTHERS.iter().all(|other| !name.contains(other))
+    };
+    models.filter(is_fit).min_by_key(|model| model.size).map(|model| model.path.clone())
 }
 
 /// What differs from the receipt of a build that we installed. One without a receipt is not ours to compare.

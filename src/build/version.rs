@@ -71,7 +71,48 @@ pub fn mixed(members: &[Member]) -> Vec<String> {
             }
         }
     }
+    problems.extend(other_interfaces(members));
+    problems.extend(members.iter().filter_map(|member| unserved(member, members)));
     problems
+}
+
+/// Backends that were compiled for different versions of ggml's interface to them: ggml refuses one of them.
+fn other_interfaces(members: &[Member]) -> Option<String> {
+    let told = |member: &Member| {
+        let is_one = |name: &&String| name.starts_with("ggml_backend_") && name.ends_with("_reg");
+        let (_, version) = member.image.constants.iter().find(|(name, _)| is_one(name))?;
+        Some((member.path.parent()?.to_owned(), version.clone()))
+    };
+    let versions: BTreeSet<_> = members.iter().filter_map(told).collect();
+    let folders: BTreeSet<&Path> = versions.iter().map(|(folder, _)| folder.as_path()).collect();
+    folders.into_iter().find_map(|folder| {
+        let of_folder: Vec<&str> =
+            versions.iter().filter(|(one, _)| one == folder).map(|(_, version)| version.as_str()).collect();
+        let list = of_folder.join(" and ");
+        (of_folder.len() > 1)
+            .then(|| format!("files of different builds lie together: ggml's interface to backends is version {list}"))
+    })
+}
+
+/// A function that a file wants of the others in its folder and none of them has.
+fn unserved(member: &Member, members: &[Member]) -> Option<String> {
+    let beside = members.iter().filter(|other| other.path.parent() == member.path.parent());
+    let others: Vec<&Member> = beside.filter(|other| other.path != member.path).collect();
+    let is_there = |name: &String| {
+        others.iter().any(|other| other.image.name.as_ref() == Some(name) || file_name(&other.path) == *name)
+    };
+    let needed: Vec<&String> =
+        member.image.needed.iter().filter(|name| name.contains("ggml") || name.contains("llama")).collect();
+    // A library that is elsewhere may have it.
+    if needed.is_empty() || !needed.into_iter().all(is_there) {
+        return None;
+    }
+    let is_served = |name: &&String| others.iter().any(|other| other.image.offered.contains(*name));
+    let first = member.image.wanted.iter().find(|name| !is_served(name))?;
+    Some(format!(
+        "files of different builds lie together: {} wants `{first}`, which no file beside it has",
+        file_name(&member.path)
+    ))
 }
 
 /// What `llama-server --version` printed, in its form of now and in the one before August 2026.
@@ -98,6 +139,29 @@ pub fn printed(text: &str) -> Option<Versions> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn member(name: &str, needed: &[&str], wanted: &[&str], offered: &[&str], interface: &str) -> Member {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let image: crate::binary::Image = serde_json::from_value(serde_json::json!({
+            "format": "elf", "machine": "x86_64", "needed": needed, "constants": {"ggml_backend_x_reg": interface},
+        }))
+        .unwrap();
+        let image = crate::binary::Image { wanted: texts(wanted), offered: texts(offered), ..image };
+        Member { path: Path::new("/b").join(name), image }
+    }
+
+    #[test]
+    fn files_of_two_builds_are_told_by_what_they_want() {
+        let base = member("libggml-base.so", &["libc.so.6"], &[], &["ggml_add"], "3");
+        let cuda = member("libggml-cuda.so", &["libggml-base.so"], &["ggml_add", "ggml_new"], &[], "3");
+        let told = mixed(&[base.clone(), cuda.clone()]);
+        assert_eq!(told.len(), 1);
+        assert!(told[0].contains("libggml-cuda.so wants `ggml_new`"), "{told:?}");
+        // Alone it may be served from elsewhere.
+        assert_eq!(mixed(&[cuda]), [] as [String; 0]);
+        let other = member("libggml-rpc.so", &["libggml-base.so"], &["ggml_add"], &[], "2");
+        assert!(mixed(&[base, other])[0].contains("version 2 and 3"));
+    }
 
     #[test]
     fn both_printed_forms_are_understood() {

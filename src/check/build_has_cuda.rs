@@ -29,9 +29,8 @@ impl Check for BuildHasCuda {
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         over_builds(self, *context, |build| {
-            let lacks = build.backend("CUDA").is_none_or(|backend| backend.state == BackendState::Absent);
             let holds_any = build.backends.iter().any(|backend| backend.state != BackendState::Absent);
-            if !lacks || !holds_any || build.kind == BuildKind::PythonWheel {
+            if !build.lacks_cuda() || !holds_any || build.kind == BuildKind::PythonWheel {
                 return Vec::new();
             }
             let names: Vec<&str> = build

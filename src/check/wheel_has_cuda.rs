@@ -2,7 +2,7 @@
 
 use super::over_builds::over_builds;
 use super::{Check, Context, Finding, Group, Needs, Remedy};
-use crate::build::{BackendState, BuildKind};
+use crate::build::BuildKind;
 
 pub(super) struct WheelHasCuda;
 
@@ -30,8 +30,7 @@ impl Check for WheelHasCuda {
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
         over_builds(self, *context, |build| {
-            let lacks = build.backend("CUDA").is_none_or(|backend| backend.state == BackendState::Absent);
-            if build.kind != BuildKind::PythonWheel || !lacks {
+            if build.kind != BuildKind::PythonWheel || !build.lacks_cuda() {
                 return Vec::new();
             }
             let setting =

@@ -1,5 +1,7 @@
 //! `inspect PATH|MODEL`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 #[derive(Debug, Clone, Args)]
@@ -11,4 +13,7 @@ pub struct Inspect {
     /// Also load it, in a process of its own that may crash or hang
     #[arg(long)]
     pub run: bool,
+    /// With --run: the model to compute a token of, on each GPU that the build lists [the smallest on this machine, up to 1 GiB]
+    #[arg(long, value_name = "FILE", requires = "run")]
+    pub model: Option<PathBuf>,
 }

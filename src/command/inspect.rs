@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::binary::{self, BinaryError, Depth};
 use crate::build::archive;
 use crate::build::examine::{self, BuildError, Machinery};
-use crate::build::survey::PROBE_DEADLINE;
+use crate::build::survey::{PROBE_DEADLINE, small_model};
 use crate::build::verdict::Driver;
 use crate::cli::inspect::Inspect;
 use crate::command::Program;
@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::host::facts::Facts;
 use crate::host::real_path::real_path;
 use crate::manifest::libraries::libraries;
+use crate::probe::Wanted;
 use crate::report::inspect::{CudaLibraryFile, Gguf, Inspection, Kind, human};
 
 pub(super) fn run(program: &Program, arguments: &Inspect) -> Result<ExitCode, Failure> {
@@ -25,11 +26,12 @@ pub(super) fn run(program: &Program, arguments: &Inspect) -> Result<ExitCode, Fa
     }
     let facts = program.facts()?;
     let gpus = if program.global.gpu.is_empty() { facts.gpus.clone() } else { program.gpus()? };
-    let machinery = Machinery { host: &program.host, gpus: &gpus, driver: driver(program, &facts) };
+    let machinery = Machinery { gpus: &gpus, driver: driver(program, &facts), ..Machinery::of(&facts, &program.host) };
     let mut inspection = inspect(path, &machinery)?;
     if let Some(build) = inspection.build.as_mut().filter(|_| arguments.run && inspection.archive.is_none()) {
-        let report = crate::probe::run(build, PROBE_DEADLINE);
-        crate::build::prove::prove(build, &report, &machinery.driver);
+        let model = arguments.model.clone().or_else(|| small_model(&facts));
+        let report = crate::probe::run(build, &Wanted { deadline: PROBE_DEADLINE, model });
+        crate::build::prove::prove(build, &report, &machinery);
     }
     print(program, &inspection)
 }

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use super::Program;
 use crate::build::examine::Machinery;
-use crate::build::verdict::Driver;
 use crate::cli::install::{BackendName, CudartSource, InstallArguments};
 use crate::failure::Failure;
 use crate::host::environment;
@@ -217,7 +216,7 @@ fn finish(program: &Program, store: &Store, installed: &Installed, report: &mut 
 /// The proof of an installed build, or what speaks against it.
 pub(super) fn proven(program: &Program, installed: &Installed) -> Result<Proof, Failure> {
     let (facts, gpus) = seen(program)?;
-    let machinery = Machinery { host: &program.host, gpus: &gpus, driver: Driver::of_machine(&facts) };
+    let machinery = Machinery { gpus: &gpus, ..Machinery::of(&facts, &program.host) };
     let planned = !program.global.gpu.is_empty() || program.global.facts.is_some();
     let proof = prove(&installed.path, &installed.receipt.backend, &machinery, planned)?;
     if proof.obstacles.is_empty() {

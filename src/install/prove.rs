@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::build::examine::{self, BuildError, Machinery};
 use crate::build::{self, BackendState, Build};
-use crate::probe::{self, Outcome};
+use crate::probe::{self, Outcome, Wanted};
 
 /// What was learned of a build, and what speaks against using it.
 #[derive(Debug, Clone)]
@@ -30,8 +30,8 @@ pub fn prove(folder: &Path, backend: &str, machinery: &Machinery<'_>, planned: b
     if planned {
         notes.push("not run: the plan is for another machine".to_owned());
     } else {
-        let report = probe::run(&build, DEADLINE);
-        build::prove::prove(&mut build, &report, &machinery.driver);
+        let report = probe::run(&build, &Wanted { deadline: DEADLINE, model: None });
+        build::prove::prove(&mut build, &report, machinery);
         match &report.outcome {
             Outcome::Finished => {}
             Outcome::NotProbed { why } => notes.push(format!("not run: {why}")),

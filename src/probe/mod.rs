@@ -6,6 +6,7 @@ mod child;
 mod parent;
 pub(crate) mod programs;
 mod request;
+mod serve;
 
 use std::path::PathBuf;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::Device;
 
 pub use child::run as run_child;
-pub use parent::{run, run_with};
+pub use parent::{Wanted, run, run_with};
 pub use request::{Parts, Request};
 
 /// Begins each line of the child, because a library may print on stdout too.
@@ -49,9 +50,14 @@ enum Event {
     Log {
         text: String,
     },
-    /// A library of CUDA that the process has mapped.
+    /// A library of CUDA that the process has mapped, or ggml's module for the processor.
     Mapped {
         path: PathBuf,
+    },
+    Token(Token),
+    /// Nothing of the build can be called, and why.
+    Closed {
+        why: String,
     },
     End,
 }
@@ -76,6 +82,23 @@ pub enum Outcome {
     NotProbed {
         why: String,
     },
+}
+
+/// A token that was computed on a device, or why it was not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Token {
+    /// `CUDA0`, or `CPU`
+    pub device: String,
+    pub model: PathBuf,
+    /// The likeliest token's number; none if there was no result.
+    pub token: Option<u32>,
+    /// Loading the model included.
+    pub milliseconds: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// In llama.cpp's own words: `19/19`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers_on_device: Option<String>,
 }
 
 /// A file that was opened by the loader, or what the loader said.
@@ -104,8 +127,10 @@ pub struct ProbeReport {
     pub version: Option<String>,
     /// What ggml logged while loading.
     pub log: Vec<String>,
-    /// CUDA's libraries as the process really mapped them.
+    /// CUDA's libraries as the process really mapped them, and the module for the processor that ggml chose.
     pub mapped: Vec<PathBuf>,
+    /// One for each device that a small model was tried on.
+    pub tokens: Vec<Token>,
 }
 
 impl ProbeReport {
@@ -119,6 +144,7 @@ impl ProbeReport {
             version: None,
             log: Vec::new(),
             mapped: Vec::new(),
+            tokens: Vec::new(),
         }
     }
 
@@ -134,6 +160,14 @@ impl ProbeReport {
             Event::SystemInfo { text } => self.system_info = Some(text),
             Event::Log { text } => self.log.push(text),
             Event::Mapped { path } => self.mapped.push(path),
+            Event::Token(mut token) => {
+                // `load_tensors: offloaded 19/19 layers to GPU`, of this device's run: the last one said.
+                let said =
+                    self.log.iter().rev().find_map(|line| line.split_once("offloaded ")?.1.split_once(" layers"));
+                token.layers_on_device = said.filter(|_| token.device != "CPU").map(|(layers, _)| layers.to_owned());
+                self.tokens.push(token);
+            }
+            Event::Closed { why } => self.outcome = Outcome::NotProbed { why },
         }
     }
 

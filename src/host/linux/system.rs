@@ -87,6 +87,7 @@ const FEATURES: &[&str] = &[
     "avx_vnni",
     "avx512f",
     "avx512bw",
+    "avx512vbmi",
     "avx512_vnni",
     "avx512_bf16",
     "amx_int8",

@@ -119,6 +119,7 @@ fn cpu_features() -> Vec<String> {
             ("avx_vnni", has!("avxvnni")),
             ("avx512f", has!("avx512f")),
             ("avx512bw", has!("avx512bw")),
+            ("avx512vbmi", has!("avx512vbmi")),
             ("avx512_vnni", has!("avx512vnni")),
             ("avx512_bf16", has!("avx512bf16")),
         ];
