@@ -10,7 +10,7 @@
     reason = "a test may panic, and shows its summary"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -22,6 +22,8 @@ use llama_doctor::units::{Bytes, MIB};
 
 /// Rows that are off: they may only become fewer.
 const INEXACT: usize = 2;
+
+const FILES: [&str; 5] = ["rows-own.tsv", "attention.tsv", "rows.tsv", "more.tsv", "recurrent.tsv"];
 
 /// One measured configuration.
 struct Row {
@@ -235,11 +237,7 @@ fn every_measured_configuration() {
     let just_measured = std::env::var("TRUTH_ROWS").ok();
     let all_rows = || match &just_measured {
         Some(file) => rows(file),
-        None => ["rows-own.tsv", "rows.tsv", "more.tsv", "recurrent.tsv"]
-            .into_iter()
-            .flat_map(rows)
-            .chain(vectors())
-            .collect(),
+        None => FILES.into_iter().flat_map(rows).chain(vectors()).collect(),
     };
     for row in all_rows().into_iter().filter(|row| only.as_ref().is_none_or(|only| row.label.contains(only))) {
         let model = models.entry(row.model.clone()).or_insert_with(|| fit::Model::new(&header(&row.model)));
@@ -317,4 +315,15 @@ fn every_measured_configuration() {
     assert_eq!(all.near, all.rows, "every row is within 4 MiB");
     assert!(all.low > -1024, "predicted {} bytes too low", -all.low);
     assert_eq!(all.host_exact, all.rows, "host buffers are exact");
+}
+
+/// An architecture says that it was measured if, and only if, rows of it stand here.
+#[test]
+fn measured_architectures_have_rows() {
+    let files: BTreeSet<String> = FILES.into_iter().flat_map(rows).chain(vectors()).map(|row| row.model).collect();
+    let measured: BTreeSet<String> =
+        files.iter().map(|file| header(file).architecture().unwrap_or_default().to_owned()).collect();
+    for one in fit::architecture::all() {
+        assert_eq!(one.measured, measured.contains(&one.name), "{}", one.name);
+    }
 }

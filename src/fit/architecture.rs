@@ -30,9 +30,11 @@ pub struct Architecture {
     /// Layers from this one on read the caches of earlier ones, whatever the file says.
     #[serde(default)]
     pub cached_layers: Option<u32>,
-    /// Four positions for each token (multimodal rope).
     #[serde(default)]
-    pub four_positions: bool,
+    pub positions: Positions,
+    /// Rows of such a model stand in `tests/truth/`; without, its figures are derived from the source alone.
+    #[serde(default = "yes")]
+    pub measured: bool,
     /// llama.cpp's file that the row was read from.
     pub source: String,
     /// The date.
@@ -115,13 +117,18 @@ pub enum Norm {
     #[default]
     Rms,
     Layer,
+    /// By root mean square where the file has `attention.layer_norm_rms_epsilon`.
+    RmsIfSaid,
 }
 
 impl Norm {
-    pub(crate) const fn op(self) -> Op {
+    pub(crate) fn op(self, model: &Model) -> Op {
         match self {
             Self::Rms => Op::RmsNorm,
-            Self::Layer => Op::Norm,
+            Self::RmsIfSaid if model.number("attention.layer_norm_rms_epsilon").is_some_and(|one| one != 0.0) => {
+                Op::RmsNorm
+            }
+            Self::RmsIfSaid | Self::Layer => Op::Norm,
         }
     }
 }
@@ -136,20 +143,48 @@ pub struct Style {
     pub scales_embedding: bool,
     /// The same, always with one factor for all rows.
     pub scales_embedding_plainly: bool,
+    /// Embeddings, what layers add, and logits are scaled even where the file gives no factor.
+    pub scales_embedding_always: bool,
+    pub scales_residual_always: bool,
+    pub scales_logits_always: bool,
+    /// Embeddings of the positions are added to those of the tokens, where the file has them.
+    pub adds_positions: bool,
+    /// Embeddings are normed, with `token_embd_norm` where the file has it.
+    pub norms_embedding: bool,
     /// Queries are scaled before attention.
     pub scales_query: bool,
     /// Scores are squashed (`attn_logit_softcapping`).
     pub caps_attention: bool,
+    /// The same, even where the file says nothing.
+    pub caps_attention_always: bool,
+    /// llama.cpp turns flash attention off for it (`src/llama-context.cpp:3819`).
+    pub refuses_flash_attention: bool,
     /// Attention and feed-forward start from one norm.
     pub parallel: bool,
+    /// The same, unless `use_parallel_residual` says no.
+    pub parallel_unless_said: bool,
+    /// Layers without a norm before feed-forward feed from the one before attention.
+    pub feeds_from_attention_norm: bool,
+    /// The residual stands first in the sum after attention.
+    pub residual_first_in_attention: bool,
     /// The residual stands first in the sum after feed-forward; in a hybrid, in both sums.
     pub residual_first: bool,
     /// In a parallel layer, the residual is added before attention.
     pub residual_before_attention: bool,
+    /// Gate and up of shared experts are one tensor.
+    pub joined_shared_experts: bool,
     /// In a parallel layer, attention stands first in the sum.
     pub attention_first: bool,
     /// The rows to put out are chosen after the last layer, not within it.
     pub rows_late: bool,
+    /// The rows to put out are chosen after the last norm.
+    pub rows_after_norm: bool,
+    /// The rows to put out are chosen after the norm after attention, not before it.
+    pub rows_after_post_norm: bool,
+    /// The norms after attention and feed-forward are free to wander between devices.
+    pub unpinned_post_norms: bool,
+    /// `attn_output_norm` is the norm after attention, not the one before feed-forward.
+    pub attn_output_norm_is_post_norm: bool,
     /// `post_attention_norm` is the norm before feed-forward.
     pub post_norm_is_ffn_norm: bool,
     /// The norm after feed-forward belongs to the layer's device.
@@ -169,6 +204,13 @@ pub struct Style {
     /// Q and K are normed after rope, without weights; not with 128 experts (llama4).
     pub norms_roped_heads: bool,
     pub rope: Rope,
+    pub attention_gate: AttentionGate,
+    /// The router reads the layer's input, before any norm.
+    pub routes_early: bool,
+    /// A dense block stands beside the experts.
+    pub dense_beside_experts: bool,
+    /// The sum of routed and shared experts is scaled.
+    pub scales_shared_sum: bool,
     /// Queries and their gate become heads before they are parted.
     pub reshapes_gate_first: bool,
     /// Keys of a delta net are repeated up to the heads of its values.
@@ -191,15 +233,41 @@ pub enum Rope {
     WithoutFactors,
     Never,
     WindowedOnly,
+    /// Windowed layers, and those before the first with experts.
+    WindowedOrDense,
+    /// Models of 32 layers only: larger ones of the family have none.
+    With32Layers,
     AllButEveryFourth,
     /// As `rope.scaling.finetuned` says; always without it.
     Finetuned,
 }
 
+/// What attention's result is multiplied by before its projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionGate {
+    #[default]
+    None,
+    Sigmoid,
+    Softplus,
+}
+
+/// How many positions a token has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    #[default]
+    One,
+    /// Multimodal rope.
+    Four,
+    /// Multimodal rope where the file has `rope.dimension_sections`.
+    FourWithSections,
+}
+
 impl Style {
     /// What shared experts do between their projections.
     pub(crate) const fn shared_activation(&self) -> Activation {
-        self.activation
+        if self.joined_shared_experts { Activation::GatedJoined } else { self.activation }
     }
 }
 
@@ -207,6 +275,10 @@ impl Style {
 #[serde(deny_unknown_fields)]
 struct File {
     architecture: Vec<Architecture>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Parsed once; a test proves that the embedded file parses.
@@ -226,8 +298,17 @@ pub fn find(name: &str) -> Option<&'static Architecture> {
 }
 
 impl Architecture {
-    pub(crate) const fn positions_per_token(&self) -> u64 {
-        if self.four_positions { 4 } else { 1 }
+    pub(crate) fn positions_per_token(&self, model: &Model) -> u64 {
+        let has_sections = || {
+            model
+                .each("rope.dimension_sections")
+                .is_some_and(|all| all.len() > 1 && all[..2].iter().all(|one| *one > 0.0))
+        };
+        match self.positions {
+            Positions::Four => 4,
+            Positions::FourWithSections if has_sections() => 4,
+            Positions::One | Positions::FourWithSections => 1,
+        }
     }
 
     /// Files of this shape carry no `expert_gating_func` and mean a sigmoid (`src/models/deepseek2.cpp`: GLM 4.7 Flash).
@@ -246,6 +327,16 @@ impl Architecture {
         let first = self.graph == GraphKind::Rwkv && layer == 0;
         let special = u64::from(layer) < model.deepstack_layers() || sparse || first;
         (special, ropes + 2 * u64::from(model.rescales_after(layer)))
+    }
+
+    /// What the user should know about the figures.
+    pub(crate) fn note(&self) -> Option<String> {
+        (!self.measured).then(|| {
+            format!(
+                "figures for `{}` are derived from llama.cpp's source, not measured: leave some memory free",
+                self.name
+            )
+        })
     }
 
     /// Every layer has a state and a cache (falcon-h1).

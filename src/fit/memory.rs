@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::architecture::Memory;
 use super::context::Context;
 use super::graph::cuda;
 use super::graph::recurrent::StatePart;
@@ -112,10 +113,15 @@ impl Model {
     pub(crate) fn cache_rows(&self, layer: u32, context: &Context) -> Vec<(TensorType, u64, u64)> {
         let kv_heads = self.kv_heads[layer as usize];
         let is_hybrid = self.recurrent[layer as usize] && !self.architecture.attends_and_recurs();
-        if kv_heads == 0 || is_hybrid || layer >= self.cached_layers() {
+        if is_hybrid || layer >= self.cached_layers() {
             return Vec::new();
         }
         let cells = if self.windowed[layer as usize] { context.window_cells } else { context.cells_per_sequence };
+        if kv_heads == 0 {
+            // Padded as all others are, though nothing is ever written to it.
+            let padded = self.architecture.memory == Memory::Kv && !context.flash_attention;
+            return if padded { vec![(context.kind_v, self.widest_v(), cells)] } else { Vec::new() };
+        }
         if self.is_latent() {
             return vec![(context.kind_k, self.head_k_at(layer), cells)];
         }

@@ -96,7 +96,10 @@ pub struct Predictor<'a> {
 }
 
 impl<'a> Predictor<'a> {
-    pub fn new(model: &'a Model, settings: Settings, devices: &[Device], build: Build) -> Result<Self, FitError> {
+    pub fn new(model: &'a Model, mut settings: Settings, devices: &[Device], build: Build) -> Result<Self, FitError> {
+        if model.architecture.style.refuses_flash_attention {
+            settings.flash_attention = FlashAttention::Off;
+        }
         let placement = Placement::new(model, &settings, devices)?;
         let layers = Layers::without_repeats(model, &placement);
         let weights = memory::weights(model, &placement, settings.load_mode, settings.mtp_draft_tokens > 0);
@@ -215,7 +218,7 @@ impl<'a> Predictor<'a> {
                     Place::Host => LayerPlace::Host,
                 })
                 .collect(),
-            notes: self.build.note().into_iter().collect(),
+            notes: self.build.note().into_iter().chain(self.model.architecture.note()).collect(),
         }
     }
 }

@@ -291,9 +291,8 @@ impl Builder<'_> {
             self.graph.reshape(current, [ne[0] * ne[1], ne[2] * ne[3], 1, 1])
         } else {
             let mut scores = self.graph.mul_mat(k, q);
-            if self.model.number("attn_logit_softcapping").is_some_and(|cap| cap != 0.0)
-                && self.model.architecture.style.caps_attention
-            {
+            let style = self.model.architecture.style;
+            if style.caps_attention_always || style.caps_attention && self.has_factor("attn_logit_softcapping") {
                 scores = self.graph.scale(scores);
                 scores = self.graph.unary(scores);
                 scores = self.graph.scale(scores);

@@ -169,7 +169,7 @@ impl<'a> Builder<'a> {
             let stride = self.graph.nb(current, 1);
             current = self.graph.view_2d(current, self.model.embedding, tokens, stride, 0);
         }
-        if self.model.number("embedding_scale").is_some_and(|scale| scale != 0.0) {
+        if self.has_factor("embedding_scale") || self.model.architecture.style.scales_embedding_always {
             current = self.graph.scale(current);
         }
         if scaled {
@@ -196,7 +196,7 @@ impl<'a> Builder<'a> {
 
     pub(crate) fn input_positions(&mut self) -> Id {
         if self.positions == NONE {
-            let tokens = self.batch.tokens * self.model.architecture.positions_per_token();
+            let tokens = self.batch.tokens * self.model.architecture.positions_per_token(self.model);
             self.positions = self.graph.input(TensorType::I32, [tokens, 1, 1, 1]);
         }
         self.positions
@@ -265,11 +265,20 @@ impl<'a> Builder<'a> {
         self.norm_op(Op::RmsNorm, current, weight, None, Some(layer))
     }
 
+    pub(crate) fn norm_kind(&self) -> Op {
+        self.model.architecture.style.norm.op(self.model)
+    }
+
+    /// Whether the file gives this factor, other than 0.
+    pub(crate) fn has_factor(&self, key: &str) -> bool {
+        self.model.number(key).is_some_and(|factor| factor != 0.0)
+    }
+
     /// A layer's norm with the architecture's op, and its bias where the file has one: `name` without `.weight`.
     pub(crate) fn layer_norm(&mut self, current: Id, layer: u32, name: &str) -> Id {
         let weight = self.weight(layer, &format!("{name}.weight"));
         let bias = self.weight(layer, &format!("{name}.bias"));
-        let op = self.model.architecture.style.norm.op();
+        let op = self.norm_kind();
         self.norm_op(op, current, weight, bias, Some(layer))
     }
 
@@ -347,10 +356,10 @@ impl<'a> Builder<'a> {
         if let Some(bias) = self.global("output.bias") {
             logits = self.graph.add(logits, bias);
         }
-        if self.model.number("logit_scale").is_some_and(|scale| scale != 0.0) {
+        if self.has_factor("logit_scale") || self.model.architecture.style.scales_logits_always {
             logits = self.graph.scale(logits);
         }
-        if self.model.number("final_logit_softcapping").is_some_and(|cap| cap != 0.0) {
+        if self.has_factor("final_logit_softcapping") {
             logits = self.graph.scale(logits);
             logits = self.graph.unary(logits);
             logits = self.graph.scale(logits);

@@ -18,5 +18,6 @@ pub(crate) mod recurrent;
 pub(crate) mod repeats;
 pub(crate) mod rwkv;
 pub(crate) mod scheduler;
+pub(crate) mod self_attention;
 pub(crate) mod tensor;
 pub(crate) mod transformer;

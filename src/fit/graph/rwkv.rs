@@ -4,7 +4,6 @@
 use super::builder::Builder;
 use super::recurrent::{StateInputs, StatePart};
 use super::tensor::{Graph, Id, NONE, Op};
-use crate::fit::architecture::Norm;
 use crate::gguf::TensorType;
 
 impl Builder<'_> {
@@ -20,7 +19,7 @@ impl Builder<'_> {
             current = self.rwkv_layer(states, current, &mut first_values, layer);
             self.end_layer(current);
         }
-        let op = self.model.architecture.style.norm.op();
+        let op = self.norm_kind();
         self.finish(current, op);
     }
 
@@ -331,7 +330,7 @@ impl Builder<'_> {
         }
         let head = self.model.wkv_head();
         let by_head = self.graph.reshape(output, [head, width / head, tokens, 1]);
-        let normed = self.graph.like(Norm::Layer.op(), by_head, &[]);
+        let normed = self.graph.like(Op::Norm, by_head, &[]);
         let normed = self.graph.reshape(normed, flat);
         let weight = self.weight(layer, "time_mix_ln.weight").unwrap_or(NONE);
         let normed = self.graph.mul(normed, weight);

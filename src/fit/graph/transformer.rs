@@ -1,19 +1,15 @@
 //! The decoder that most models are: norm, attention, residual, norm, feed-forward or experts, residual
 //! (llama.cpp b11434 `src/models/llama.cpp` and its many siblings).
 
-use super::attention::{Attention, AttentionInputs};
+use super::attention::AttentionInputs;
 use super::builder::Builder;
-use super::tensor::{Id, NONE};
-use crate::fit::architecture::Rope;
+use super::tensor::Id;
 
 impl Builder<'_> {
     pub(crate) fn transformer(&mut self) {
         let style = self.model.architecture.style;
-        let mut current = self.input_embedding(style.scales_embedding);
-        let embedded = current;
-        if style.scales_embedding_plainly {
-            current = self.graph.scale(current);
-        }
+        let embedded = self.input_embedding(style.scales_embedding);
+        let mut current = self.prepared_embedding(embedded);
         if self.has_temperature() {
             self.input_attention_scale();
         }
@@ -23,59 +19,184 @@ impl Builder<'_> {
             current = self.add_deepstack(current, embedded, layer);
             self.end_layer(current);
         }
+        if style.rows_after_norm {
+            let (weight, bias) = (self.global("output_norm.weight"), self.global("output_norm.bias"));
+            let normed = self.norm_op(self.norm_kind(), current, weight, bias, None);
+            self.graph.get_mut(normed).is_output = true;
+            let rows = self.output_rows_of(normed);
+            self.finish_normed(rows);
+            return;
+        }
         if style.rows_late {
             self.graph.get_mut(current).is_output = true;
             current = self.output_rows_of(current);
         }
-        self.finish(current, style.norm.op());
+        self.finish(current, self.norm_kind());
+    }
+
+    /// What happens to the embeddings before the first layer.
+    fn prepared_embedding(&mut self, embedded: Id) -> Id {
+        let style = self.model.architecture.style;
+        let mut current = embedded;
+        if style.scales_embedding_plainly {
+            current = self.graph.scale(current);
+        }
+        if style.adds_positions
+            && let Some(table) = self.global("position_embd.weight")
+        {
+            let positions = self.input_positions();
+            let rows = self.graph.get_rows(table, positions);
+            current = self.graph.add(current, rows);
+        }
+        if style.norms_embedding {
+            let (weight, bias) = (self.global("token_embd_norm.weight"), self.global("token_embd_norm.bias"));
+            current = self.norm_op(self.norm_kind(), current, weight, bias, Some(0));
+        }
+        current
     }
 
     fn transformer_layer(&mut self, inputs: &AttentionInputs, input: Id, layer: u32) -> Id {
         let style = self.model.architecture.style;
-        let normed = if style.norms_after { input } else { self.layer_norm(input, layer, "attn_norm") };
-        let mut attended = self.self_attention(inputs, normed, layer);
-        let (mut residual, mut normed) = (input, normed);
-        if self.is_last(layer) && !style.rows_late {
+        if self.model.heads[layer as usize] == 0 {
+            return self.layer_without_attention(input, layer);
+        }
+        let last = self.is_last(layer) && !style.rows_late && !style.rows_after_norm;
+        let mut normed = if style.norms_after { input } else { self.layer_norm(input, layer, "attn_norm") };
+        let mut logits = style.routes_early.then(|| self.multiply(input, layer, "ffn_gate_inp"));
+        let attends_from =
+            if self.has(layer, "attn_norm_2.weight") { self.layer_norm(input, layer, "attn_norm_2") } else { normed };
+        let mut attended = if self.model.kv_heads[layer as usize] == 0 {
+            self.multiply(attends_from, layer, "attn_output")
+        } else {
+            self.self_attention(inputs, attends_from, layer)
+        };
+        let mut residual = input;
+        if style.rows_after_post_norm {
+            attended = self.after_attention(attended, layer);
+        }
+        if last {
             attended = self.output_rows_of(attended);
             residual = self.output_rows_of(residual);
-            if style.parallel {
-                normed = self.output_rows_of(normed);
-            }
+            normed = self.output_rows_of(normed);
+            logits = logits.map(|logits| self.output_rows_of(logits));
         }
-        if style.parallel {
-            let second =
-                ["attn_norm_2", "ffn_norm"].into_iter().find(|name| self.has(layer, &format!("{name}.weight")));
-            let fed_from = match second {
-                Some(name) => self.layer_norm(residual, layer, name),
-                None => normed,
-            };
-            let fed = self.feed_forward_or_experts(fed_from, layer);
-            if style.residual_before_attention {
-                let sum = self.graph.add(fed, residual);
-                return self.graph.add(sum, attended);
-            }
-            let sum = if style.attention_first { self.graph.add(attended, fed) } else { self.graph.add(fed, attended) };
-            return self.graph.add(sum, residual);
+        if self.is_parallel() {
+            return self.feed_in_parallel(attended, normed, residual, layer);
         }
-        if !style.post_norm_is_ffn_norm && self.has(layer, "post_attention_norm.weight") {
-            attended = self.layer_norm(attended, layer, "post_attention_norm");
+        if !style.rows_after_post_norm {
+            attended = self.after_attention(attended, layer);
         }
         attended = self.scale_residual(attended);
-        let middle = self.graph.add(attended, residual);
-        let normed = if style.norms_after {
-            middle
+        let middle = if style.residual_first_in_attention {
+            self.graph.add(residual, attended)
         } else {
-            let name = if style.post_norm_is_ffn_norm { "post_attention_norm" } else { "ffn_norm" };
-            self.layer_norm(middle, layer, name)
+            self.graph.add(attended, residual)
         };
-        let mut fed = self.feed_forward_or_experts(normed, layer);
-        if self.has(layer, "post_ffw_norm.weight") {
-            let weight = self.weight(layer, "post_ffw_norm.weight");
-            let pinned = style.pins_last_norm.then_some(layer);
-            fed = self.norm_op(style.norm.op(), fed, weight, None, pinned);
-        }
+        let fed_from = match self.norm_before_feed_forward(layer) {
+            None if style.feeds_from_attention_norm => normed,
+            _ if style.norms_after => middle,
+            name => self.layer_norm(middle, layer, name.unwrap_or("ffn_norm")),
+        };
+        let mut fed = self.fed(fed_from, layer, logits);
+        fed = self.after_feed_forward(fed, layer);
         fed = self.scale_residual(fed);
-        if style.residual_first { self.graph.add(middle, fed) } else { self.graph.add(fed, middle) }
+        let sum = if style.residual_first { self.graph.add(middle, fed) } else { self.graph.add(fed, middle) };
+        self.add_experts_beside(sum, residual, layer)
+    }
+
+    /// Layers of searched architectures have feed-forward only, or nothing (Nemotron Super).
+    fn layer_without_attention(&mut self, input: Id, layer: u32) -> Id {
+        if !self.has(layer, "ffn_up.weight") {
+            return input;
+        }
+        let input = if self.is_last(layer) { self.output_rows_of(input) } else { input };
+        let normed = self.layer_norm(input, layer, "ffn_norm");
+        let fed = self.feed_forward_or_experts(normed, layer);
+        self.graph.add(fed, input)
+    }
+
+    fn is_parallel(&self) -> bool {
+        let style = self.model.architecture.style;
+        style.parallel
+            || style.parallel_unless_said && self.model.number("use_parallel_residual").is_none_or(|flag| flag != 0.0)
+    }
+
+    /// Feed-forward beside attention, and the sum of both.
+    fn feed_in_parallel(&mut self, attended: Id, normed: Id, residual: Id, layer: u32) -> Id {
+        let style = self.model.architecture.style;
+        let fed_from =
+            if self.has(layer, "ffn_norm.weight") { self.layer_norm(residual, layer, "ffn_norm") } else { normed };
+        let fed = self.fed(fed_from, layer, None);
+        if style.residual_before_attention {
+            let sum = self.graph.add(fed, residual);
+            return self.graph.add(sum, attended);
+        }
+        let sum = if style.attention_first { self.graph.add(attended, fed) } else { self.graph.add(fed, attended) };
+        self.graph.add(sum, residual)
+    }
+
+    fn norm_before_feed_forward(&self, layer: u32) -> Option<&'static str> {
+        let style = self.model.architecture.style;
+        if style.post_norm_is_ffn_norm {
+            return Some("post_attention_norm");
+        }
+        if self.has(layer, "attn_output_norm.weight") && !style.attn_output_norm_is_post_norm {
+            return Some("attn_output_norm");
+        }
+        self.has(layer, "ffn_norm.weight").then_some("ffn_norm")
+    }
+
+    fn after_attention(&mut self, attended: Id, layer: u32) -> Id {
+        let style = self.model.architecture.style;
+        let name = if style.attn_output_norm_is_post_norm { "attn_output_norm" } else { "post_attention_norm" };
+        let Some(weight) = self.weight(layer, &format!("{name}.weight")).filter(|_| !style.post_norm_is_ffn_norm)
+        else {
+            return attended;
+        };
+        let pinned = (!style.unpinned_post_norms).then_some(layer);
+        self.norm_op(self.norm_kind(), attended, Some(weight), None, pinned)
+    }
+
+    fn after_feed_forward(&mut self, fed: Id, layer: u32) -> Id {
+        let weight =
+            self.weight(layer, "post_ffw_norm.weight").or_else(|| self.weight(layer, "layer_output_norm.weight"));
+        let Some(weight) = weight else { return fed };
+        let pinned = self.model.architecture.style.pins_last_norm.then_some(layer);
+        self.norm_op(self.norm_kind(), fed, Some(weight), None, pinned)
+    }
+
+    /// Experts, or a dense block; `logits` where the router has been asked already.
+    fn fed(&mut self, from: Id, layer: u32, logits: Option<Id>) -> Id {
+        let style = self.model.architecture.style;
+        if logits.is_some() {
+            return self.experts(from, layer, logits);
+        }
+        if style.dense_beside_experts && self.has(layer, "ffn_gate_inp.weight") {
+            let routed = self.experts(from, layer, None);
+            if !self.has(layer, "ffn_up.weight") {
+                return routed;
+            }
+            let dense = self.feed_forward(from, layer, "", style.activation);
+            let sum = self.graph.add(dense, routed);
+            return self.graph.scale(sum);
+        }
+        // Experts of their own input come later.
+        if self.has(layer, "ffn_norm_exps.weight") {
+            return self.feed_forward(from, layer, "", style.activation);
+        }
+        let fed = self.feed_forward_or_experts(from, layer);
+        let has_shared = self.has(layer, "ffn_up_shexp.weight");
+        if style.scales_shared_sum && has_shared { self.graph.scale(fed) } else { fed }
+    }
+
+    /// Experts that read the layer's input (Arctic).
+    fn add_experts_beside(&mut self, sum: Id, residual: Id, layer: u32) -> Id {
+        if !self.has(layer, "ffn_norm_exps.weight") {
+            return sum;
+        }
+        let normed = self.layer_norm(residual, layer, "ffn_norm_exps");
+        let routed = self.experts(normed, layer, None);
+        self.graph.add(routed, sum)
     }
 
     /// Further parts of the input embedding are added after the first layers (Qwen3-VL).
@@ -89,97 +210,12 @@ impl Builder<'_> {
         self.graph.add(current, part)
     }
 
-    /// Projections, head norms, rope, attention, output projection.
-    pub(crate) fn self_attention(&mut self, inputs: &AttentionInputs, normed: Id, layer: u32) -> Id {
-        let style = self.model.architecture.style;
-        let ropes = self.ropes(layer);
-        let factors = if ropes && style.rope != Rope::WithoutFactors { self.rope_factors(layer) } else { NONE };
-        let (mut q, mut k, mut v) = if style.norms_whole_rows {
-            self.queries_keys_values_normed(normed, layer)
-        } else {
-            self.queries_keys_values(normed, layer)
-        };
-        if style.norm_after_rope {
-            q = self.rope_if(ropes, q, factors);
-            q = self.head_norm(q, layer, "attn_q_norm");
-            k = self.rope_if(ropes, k, factors);
-            k = self.head_norm(k, layer, "attn_k_norm");
-        } else if style.norms_whole_rows {
-            q = self.rope_if(ropes, q, factors);
-            k = self.rope_if(ropes, k, factors);
-        } else {
-            q = self.head_norm(q, layer, "attn_q_norm");
-            q = self.rope_if(ropes, q, factors);
-            k = self.head_norm(k, layer, "attn_k_norm");
-            k = self.rope_if(ropes, k, factors);
-        }
-        if style.norms_roped_heads && ropes && self.model.whole("expert_count") != Some(128) {
-            q = self.graph.rms_norm(q);
-            k = self.graph.rms_norm(k);
-        }
-        if style.norms_values {
-            v = self.graph.rms_norm(v);
-        }
-        if style.scales_query {
-            q = self.graph.scale(q);
-        }
-        if self.has_temperature() || (style.temperature_without_rope && !ropes) {
-            let scale = self.input_attention_scale();
-            q = self.graph.mul(q, scale);
-        }
-        let sinks =
-            self.weight(layer, "attn_sinks.weight").or_else(|| self.weight(layer, "attn_sinks")).unwrap_or(NONE);
-        self.attend(inputs, layer, q, k, v, Attention { sinks, ..Attention::PLAIN })
-    }
-
-    /// Whether a layer has positions: some architectures give none to layers that see the whole context.
-    pub(crate) fn ropes(&self, layer: u32) -> bool {
-        match self.model.architecture.style.rope {
-            Rope::Always | Rope::WithoutFactors => true,
-            Rope::Never => false,
-            Rope::WindowedOnly => self.model.window == 0 || self.model.windowed[layer as usize],
-            Rope::AllButEveryFourth => self.model.ropes_by_number(layer),
-            Rope::Finetuned => self.model.whole("rope.scaling.finetuned").is_none_or(|flag| flag != 0),
-        }
-    }
-
-    fn rope_if(&mut self, ropes: bool, current: Id, factors: Id) -> Id {
-        if ropes { self.rope(current, factors) } else { current }
-    }
-
-    /// Norms each head of Q or K where the model has weights for it.
-    pub(crate) fn head_norm(&mut self, current: Id, layer: u32, name: &str) -> Id {
-        if self.has(layer, &format!("{name}.weight")) { self.layer_norm(current, layer, name) } else { current }
-    }
-
     /// Granite scales what it adds to the residual.
     pub(crate) fn scale_residual(&mut self, current: Id) -> Id {
-        if self.model.number("residual_scale").is_some_and(|scale| scale != 0.0) {
+        if self.has_factor("residual_scale") || self.model.architecture.style.scales_residual_always {
             self.graph.scale(current)
         } else {
             current
         }
-    }
-
-    /// Projections whose whole rows are normed before they become heads.
-    fn queries_keys_values_normed(&mut self, current: Id, layer: u32) -> (Id, Id, Id) {
-        let tokens = self.graph.ne(current, 1);
-        let heads = self.model.heads[layer as usize];
-        let kv_heads = self.model.kv_heads[layer as usize];
-        let (head_k, head_v) = (self.model.head_k_at(layer), self.model.head_v_at(layer));
-        let q = self.project(current, layer, "attn_q");
-        let k = self.project(current, layer, "attn_k");
-        let v = self.project(current, layer, "attn_v");
-        let q = self.head_norm(q, layer, "attn_q_norm");
-        let k = self.head_norm(k, layer, "attn_k_norm");
-        let q = self.graph.reshape(q, [head_k, heads, tokens, 1]);
-        let k = self.graph.reshape(k, [head_k, kv_heads, tokens, 1]);
-        (q, k, self.graph.reshape(v, [head_v, kv_heads, tokens, 1]))
-    }
-
-    /// Attention is sharpened with the position (`attention.temperature_scale`).
-    pub(crate) fn has_temperature(&self) -> bool {
-        self.model.architecture.style.temperature
-            && self.model.number("attention.temperature_scale").is_some_and(|scale| scale != 0.0)
     }
 }

@@ -1,0 +1,107 @@
+"""Shapes of models, after their published configurations; some with fewer layers, which are alike anyway."""
+
+MODELS = {}
+BIASES = r"\.bias$"
+HEAD_NORMS = "attn_[qk]_norm"
+ROPE_FACTORS = "rope_freqs|rope_factors"
+JOINED = "attn_qkv"
+PARTS = r"attn_[qkv]\.(weight|bias)"
+TIED = r"^output\.weight$"
+
+
+def shape(train, width, layers, forward, heads, kv_heads, **more):
+    """The keys that every architecture has; `__` in a name is a dot."""
+    keys = {"context_length": train, "embedding_length": width, "block_count": layers, "feed_forward_length": forward,
+            "attention.head_count": heads, "attention.head_count_kv": kv_heads,
+            "attention.layer_norm_rms_epsilon": 1e-5, "attention.layer_norm_epsilon": 1e-5, "rope.freq_base": 1e4}
+    return keys | {key.replace("__", "."): value for key, value in more.items()}
+
+
+def heads(size, value=None):
+    return {"attention.key_length": size, "attention.value_length": value or size}
+
+
+def experts(count, used, forward, **more):
+    keys = {"expert_count": count, "expert_used_count": used, "expert_feed_forward_length": forward}
+    return keys | more
+
+
+def model(name, architecture, vocabulary, keys, without="", **more):
+    """`without`: tensors that llama.cpp would take and the published model has not."""
+    if isinstance(without, (list, tuple)):
+        without = "|".join(without)
+    MODELS[name] = dict(architecture=architecture, vocabulary=vocabulary, keys=keys, without=without, **more)
+
+
+PLAIN = [BIASES, ROPE_FACTORS, JOINED]
+OUTPUT_BIASES = r"(attn_output|ffn_(up|down|gate)|^output)\.bias"
+
+# Dense decoders, one after another as they were published.
+model("Baichuan2-7B", "baichuan", 125696, shape(4096, 4096, 32, 11008, 32, 32), [*PLAIN, HEAD_NORMS])
+model("Baichuan2-13B", "baichuan", 125696, shape(4096, 5120, 40, 13696, 40, 40), [*PLAIN, HEAD_NORMS])
+model("Falcon-7B", "falcon", 65024, shape(2048, 4544, 12, 18176, 71, 1), [ROPE_FACTORS, PARTS, "attn_norm_2", r"(attn_qkv|attn_output|ffn_(up|down))\.bias"])
+model("Falcon-40B", "falcon", 65024, shape(2048, 8192, 8, 32768, 128, 8), [ROPE_FACTORS, PARTS, r"(attn_qkv|attn_output|ffn_(up|down))\.bias"])
+model("Pythia-6.9B", "gptneox", 50432, shape(2048, 4096, 12, 16384, 32, 32, use_parallel_residual=True, rope__dimension_count=32), [ROPE_FACTORS, PARTS])
+model("GPT-NeoX-Sequential", "gptneox", 50432, shape(2048, 2560, 8, 10240, 32, 32, use_parallel_residual=False, rope__dimension_count=20), [ROPE_FACTORS, PARTS])
+model("GPT-2-XL", "gpt2", 50257, shape(1024, 1600, 12, 6400, 25, 25), [ROPE_FACTORS, PARTS, TIED])
+model("StarCoder-15B", "starcoder", 49152, shape(8192, 6144, 10, 24576, 48, 1), [ROPE_FACTORS, PARTS])
+model("MPT-7B", "mpt", 50432, shape(2048, 4096, 12, 16384, 32, 32, attention__max_alibi_bias=8.0), [BIASES, ROPE_FACTORS, PARTS, HEAD_NORMS, "position_embd", TIED, "ffn_act", "ffn.act"])
+model("BLOOM-7B1", "bloom", 250880, shape(2048, 4096, 10, 16384, 32, 32), [ROPE_FACTORS, PARTS, TIED])
+model("StableLM-2-1.6B", "stablelm", 100352, shape(4096, 2048, 12, 5632, 32, 32, rope__dimension_count=16), [ROPE_FACTORS, JOINED, HEAD_NORMS, OUTPUT_BIASES])
+model("StableLM-2-12B", "stablelm", 100352, shape(4096, 5120, 10, 13824, 32, 8, rope__dimension_count=40), [ROPE_FACTORS, JOINED, "ffn_norm", OUTPUT_BIASES, r"attn_[qkv]\.bias"])
+model("Phi-2", "phi2", 51200, shape(2048, 2560, 12, 10240, 32, 32, rope__dimension_count=32), [ROPE_FACTORS, JOINED], joined=True)
+model("PhiMoE-3.5", "phimoe", 32064, shape(131072, 4096, 10, 6400, 32, 8, rope__dimension_count=128, attention__sliding_window=131072, rope__scaling__original_context_length=4096, **experts(16, 2, 6400)), [JOINED, "rope_freqs", r"ffn_(up|down|gate)(_exps|_inp)?\.bias"])
+model("Orion-14B", "orion", 84608, shape(4096, 5120, 10, 15360, 40, 40), [ROPE_FACTORS, JOINED, r"(attn_[qkv]|attn_output|ffn_(up|down|gate))\.bias"])
+model("OLMo-7B", "olmo", 50304, shape(4096, 4096, 10, 11008, 32, 32, attention__clamp_kqv=8.0), PLAIN)
+model("OpenELM-3B", "openelm", 32000, shape(2048, 3072, 8, [768 + 1024 * i for i in range(8)], [12, 12, 16, 16, 20, 20, 24, 24], [3, 3, 4, 4, 5, 5, 6, 6], **heads(128)), [BIASES, ROPE_FACTORS])
+model("Arctic", "arctic", 32000, shape(4096, 7168, 5, 4864, 56, 8, **experts(128, 2, 4864)), PLAIN)
+model("DBRX", "dbrx", 100352, shape(32768, 6144, 6, 10752, 48, 8, attention__clamp_kqv=8.0, **experts(16, 4, 10752)), [BIASES, ROPE_FACTORS, PARTS])
+model("Jais-13B", "jais", 84992, shape(2048, 5120, 8, 13653 // 256 * 256, 40, 40, attention__max_alibi_bias=8.0), [ROPE_FACTORS, PARTS])
+model("MiniCPM-2B", "minicpm", 122753, shape(4096, 2304, 10, 5760, 36, 36, rope__dimension_count=64, embedding_scale=12.0, residual_scale=0.22, logit_scale=9.0), [*PLAIN, HEAD_NORMS, TIED])
+model("Nemotron-4-15B", "nemotron", 256000, shape(4096, 6144, 8, 24576, 48, 8, rope__dimension_count=64), [ROPE_FACTORS, JOINED, r"(attn_[qkv]|attn_output|ffn_(up|down))\.bias"])
+model("ChatGLM3-6B", "chatglm", 65024, shape(8192, 4096, 10, 13696, 32, 2, rope__dimension_count=64), [ROPE_FACTORS, JOINED, r"(attn_output|ffn_(up|down))\.bias"], joined=True)
+model("Arcee-AFM-4.5B", "arcee", 128004, shape(65536, 2560, 10, 18432, 20, 4, rope__dimension_count=128, **heads(128)), PLAIN)
+model("Apertus-8B", "apertus", 131072, shape(65536, 4096, 8, 21504, 32, 8, rope__dimension_count=128, xielu__alpha_n=0.8, xielu__alpha_p=0.8, xielu__beta=0.5, xielu__eps=1e-6), [BIASES, "rope_factors", JOINED])
+model("CodeShell-7B", "codeshell", 70144, shape(8192, 4096, 10, 16384, 32, 8), [ROPE_FACTORS, JOINED], joined=True)
+model("XVERSE-7B", "xverse", 100534, shape(8192, 4096, 10, 11008, 32, 32), PLAIN)
+model("PLaMo-13B", "plamo", 50432, shape(4096, 5120, 8, 13824, 40, 5), PLAIN)
+model("InternLM2.5-7B", "internlm2", 92544, shape(32768, 4096, 12, 14336, 32, 8), PLAIN)
+model("EXAONE-3.5-7.8B", "exaone", 102400, shape(32768, 4096, 10, 14336, 32, 8), [BIASES, "rope_factors", JOINED])
+model("Qwen-7B", "qwen", 151936, shape(32768, 4096, 10, 22016, 32, 32), [ROPE_FACTORS, PARTS, r"(attn_output|ffn_(up|down|gate))\.bias"])
+model("Refact-1.6B", "refact", 49216, shape(4096, 2048, 10, 5632, 32, 1), PLAIN)
+model("Nemotron-Super-49B", "deci", 128256, shape(131072, 8192, 8, [28672, 28672, 14336, 7168, 28672, 28672, 14336, 28672], [64, 64, 0, 0, 64, 0, 64, 64], [8, 8, 0, 0, 8, 0, 8, 8], rope__dimension_count=128, **heads(128)), [BIASES, "rope_factors", JOINED])
+model("Hunyuan-7B", "hunyuan-dense", 128167, shape(262144, 4096, 10, 14336, 32, 8, **heads(128)), PLAIN)
+model("Pangu-Embedded-7B", "pangu-embedded", 153376, shape(32768, 4096, 10, 12800, 32, 8), [ROPE_FACTORS, JOINED, r"ffn_(up|down|gate)\.bias|^output\.bias"])
+
+# Mixtures of experts.
+model("DeepSeek-MoE-16B", "deepseek", 102400, shape(4096, 2048, 10, 10944, 16, 16, leading_dense_block_count=1, expert_shared_count=2, **experts(64, 6, 1408, expert_weights_scale=1.0)), PLAIN)
+model("Ling-Lite", "bailingmoe", 126464, shape(16384, 2048, 10, 5632, 16, 4, leading_dense_block_count=0, expert_shared_count=2, **experts(64, 6, 1408, expert_weights_norm=True), **heads(128)), PLAIN)
+model("Ling-Mini-2.0", "bailingmoe2", 157184, shape(32768, 2048, 10, 5120, 16, 4, leading_dense_block_count=1, expert_shared_count=1, expert_shared_feed_forward_length=512, rope__dimension_count=64, expert_group_count=8, expert_group_used_count=4, **experts(256, 8, 512, expert_weights_norm=True, expert_weights_scale=2.5, expert_gating_func=2), **heads(128)), [r"(attn|ffn_(up|down|gate))[a-z_]*\.bias", ROPE_FACTORS, PARTS])
+
+# Second batch: windows, gates, routers of their own kind.
+MOE_BIASES = r"(attn|ffn_(up|down|gate))[a-z_]*\.bias"
+# llama.cpp asks for gate and up of an expert as one tensor first, where an architecture may have it.
+JOINED_EXPERTS = r"\.(scale|input_scale|scale_inv)$|lora_[ab]|^cls|_exps_scale|nextn"
+pattern = lambda layers, every: [(layer + 1) % every != 0 for layer in range(layers)]
+model("SmallThinker-21B-A3B", "smallthinker", 151936, shape(16384, 2560, 12, 768, 28, 4, attention__sliding_window=4096, **experts(64, 6, 768, expert_gating_func=2), **heads(128)), PLAIN, windowed=True)
+model("EXAONE-MoE-30B", "exaone-moe", 153600, shape(131072, 2048, 12, 10240, 32, 4, attention__sliding_window=128, leading_dense_block_count=1, expert_shared_count=1, **experts(128, 8, 1024, expert_gating_func=2, expert_weights_norm=True, expert_weights_scale=2.5), **heads(128)), [MOE_BIASES, ROPE_FACTORS, JOINED], windowed=True)
+model("Trinity-Mini", "afmoe", 200192, shape(131072, 2048, 12, 6144, 32, 4, attention__sliding_window=2048, leading_dense_block_count=2, expert_shared_count=1, **experts(128, 8, 1024, expert_gating_func=2, expert_weights_norm=True, expert_weights_scale=2.826), **heads(128)), [MOE_BIASES, ROPE_FACTORS, JOINED], windowed=True)
+model("PLaMo-3-8B", "plamo3", 107520, shape(4096, 4096, 16, 16384, 32, 4, attention__sliding_window=2048, **heads(128)), [BIASES, ROPE_FACTORS], windowed=True)
+MIMO = [0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 0]
+model("MiMo-V2-Flash", "mimo2", 152576, shape(262144, 4096, 12, 16384, [64] * 12, [8 if one else 4 for one in MIMO], attention__sliding_window=128, attention__sliding_window_pattern=[bool(one) for one in MIMO], leading_dense_block_count=1, rope__dimension_count=64, attention__value_scale=0.707, **experts(256, 8, 2048, expert_gating_func=2), **heads(192, 128)), [r"(attn_[a-z]+|ffn_(up|down|gate))\.bias", ROPE_FACTORS, JOINED], windowed=True)
+model("Step-3.5-Flash", "step35", 128896, shape(262144, 4096, 12, 11264, [64 if one % 4 == 0 else 96 for one in range(12)], [8] * 12, attention__sliding_window=512, attention__sliding_window_pattern=[one % 4 != 0 for one in range(12)], leading_dense_block_count=3, expert_shared_count=1, expert_shared_feed_forward_length=1280, **experts(288, 8, 1280, expert_gating_func=2, expert_weights_norm=True, expert_weights_scale=3.0), **heads(128)), [MOE_BIASES, ROPE_FACTORS, JOINED], windowed=True)
+model("Command-A-MoE", "cohere2moe", 256000, shape(131072, 4096, 12, 16384, 32, 8, attention__sliding_window=4096, logit_scale=0.25, leading_dense_block_count=1, expert_shared_count=1, rope__dimension_count=128, **experts(64, 6, 1536, expert_weights_norm=True, expert_gating_func=2), **heads(128)), [BIASES, ROPE_FACTORS, JOINED], windowed=True, unusual=JOINED_EXPERTS)
+model("Grok-2", "grok", 131072, shape(131072, 8192, 4, 32768, 64, 8, **experts(8, 2, 16384), **heads(128)), PLAIN)
+model("Laguna-XS", "laguna", 100352, shape(262144, 2048, 12, 8192, [48 if one % 4 == 0 else 64 for one in range(12)], [8] * 12, attention__sliding_window=512, leading_dense_block_count=1, expert_shared_count=1, expert_shared_feed_forward_length=512, rope__dimension_count=64, **experts(256, 8, 512, expert_gating_func=2, expert_weights_norm=True, expert_weights_scale=2.5), **heads(128)), [MOE_BIASES, ROPE_FACTORS, JOINED], windowed=True)
+model("Granite-SWA", "granite_swa", 100352, shape(131072, 4096, 12, 12800, 32, 8, attention__sliding_window=1024, attention__sliding_window_pattern=pattern(12, 4), rope__dimension_count=128, logit_scale=16.0, residual_scale=0.22, embedding_scale=12.0, attention__scale=0.0078125), [BIASES, ROPE_FACTORS, JOINED, TIED], windowed=True)
+model("Mellum-2", "mellum", 98304, shape(131072, 2304, 12, 7168, 32, 4, attention__sliding_window=1024, **experts(64, 8, 896), **heads(128)), PLAIN, windowed=True)
+model("Jais-2-8B", "jais2", 150272, shape(8192, 3328, 10, 26624, 26, 26, **heads(128)), [ROPE_FACTORS, JOINED])
+model("Maincoder-1B", "maincoder", 151936, shape(2048, 1536, 10, 4096, 16, 4, **heads(96)), PLAIN)
+model("Spark-2.5", "spark2_5", 131072, shape(131072, 2048, 12, 8192, [16] * 12, [4] * 12, attention__sliding_window=1024, attention__sliding_window_pattern=pattern(12, 4), **heads(128)), PLAIN, windowed=True)
+model("PaddleOCR-VL", "paddleocr", 103424, shape(131072, 1024, 10, 3072, 16, 2, rope__dimension_sections=[16, 24, 24, 0], **heads(128)), [*PLAIN, HEAD_NORMS])
+model("HunyuanOCR", "hunyuan_vl", 120818, shape(32768, 1024, 10, 3584, 16, 8, rope__dimension_sections=[16, 16, 16, 16], **heads(128)), PLAIN)
+model("Hunyuan-V3", "hy_v3", 120832, shape(262144, 4096, 10, 13312, 64, 8, leading_dense_block_count=1, expert_shared_count=1, expert_shared_feed_forward_length=1536, **experts(192, 8, 1536, expert_gating_func=2, expert_weights_norm=True, expert_weights_scale=2.826), **heads(128)), [MOE_BIASES, ROPE_FACTORS, JOINED], unusual=JOINED_EXPERTS)
+model("Qwen2-VL-7B", "qwen2vl", 152064, shape(32768, 3584, 10, 18944, 28, 4, rope__dimension_sections=[16, 24, 24, 0]), [OUTPUT_BIASES, ROPE_FACTORS, JOINED])
+model("GLM-4.5V", "glm4moe", 151552, shape(131072, 4096, 9, 10944, 96, 8, leading_dense_block_count=1, nextn_predict_layers=1, expert_shared_count=1, rope__dimension_count=64, rope__dimension_sections=[8, 12, 12, 0], **experts(128, 8, 1408, expert_gating_func=2, expert_weights_norm=True, expert_weights_scale=1.0), **heads(128)), [r"(attn_output|ffn_(up|down|gate))[a-z_]*\.bias", ROPE_FACTORS, JOINED, HEAD_NORMS])
+model("Kimi-K2", "deepseek2", 163840, shape(131072, 7168, 6, 18432, 64, 1, leading_dense_block_count=1, attention__q_lora_rank=1536, attention__kv_lora_rank=512, attention__key_length_mla=192, attention__value_length_mla=128, rope__dimension_count=64, expert_shared_count=1, **experts(384, 8, 2048, expert_gating_func=2, expert_weights_norm=True, expert_weights_scale=2.827), **heads(576, 512)), [MOE_BIASES, ROPE_FACTORS, JOINED, r"attn_kv_b\.", r"attn_q\."], unusual=JOINED_EXPERTS)
+model("ERNIE-4.5-0.3B", "ernie4_5", 103424, shape(131072, 1024, 18, 3072, 16, 2, **heads(128)), [*PLAIN, HEAD_NORMS, TIED])
