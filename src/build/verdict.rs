@@ -61,7 +61,7 @@ pub fn judge_capability(
     let rules = cuda();
     if let Some(target) = native_target(&code.sass, capability) {
         let text = format!("native code for {target}");
-        return match obstacle(code, runtime_major, driver, rules, "its code") {
+        return match obstacle(code, runtime_major, capability, driver, rules) {
             Some(obstacle) => (Runs::No, format!("{text}, but {obstacle}")),
             None => (Runs::Native, with_need(text, code, runtime_major, driver, rules)),
         };
@@ -70,7 +70,7 @@ pub fn judge_capability(
         return (Runs::No, no_code(code, runtime_major, capability, rules));
     };
     let text = format!("no native code for {capability}; PTX for {target}");
-    if let Some(obstacle) = obstacle(code, runtime_major, driver, rules, "its code") {
+    if let Some(obstacle) = obstacle(code, runtime_major, capability, driver, rules) {
         return (Runs::No, format!("{text}, but {obstacle}"));
     }
     let Some(ptx) = code.ptx_version else {
@@ -115,8 +115,22 @@ fn ptx_target(ptx: &[Target], capability: ComputeCapability) -> Option<Target> {
 }
 
 /// What keeps the driver from running any code of the file, native or not.
-fn obstacle(code: &CudaCode, runtime_major: Option<u32>, driver: &Driver, rules: &Cuda, what: &str) -> Option<String> {
+fn obstacle(
+    code: &CudaCode,
+    runtime_major: Option<u32>,
+    capability: ComputeCapability,
+    driver: &Driver,
+    rules: &Cuda,
+) -> Option<String> {
     let runs = driver.cuda?;
+    if let Some(generation) = rules.generation(capability)
+        && let Some(first) = generation.first_toolkit.filter(|first| runs < *first)
+    {
+        let least = rules.toolkit(first).and_then(|toolkit| toolkit.driver(driver.system));
+        let least = least.map_or_else(String::new, |least| format!(" ({least} or newer)"));
+        let name = &generation.name;
+        return Some(format!("{name} cards need a driver for CUDA {first}{least}; {}", driver.named()));
+    }
     if let Some(major) = runtime_major
         && runs.major < major
     {
@@ -129,7 +143,7 @@ fn obstacle(code: &CudaCode, runtime_major: Option<u32>, driver: &Driver, rules:
             OperatingSystem::Linux => rules.compression.linux_driver,
             OperatingSystem::Windows => rules.compression.windows_driver,
         };
-        return Some(format!("{what} is compressed, which needs driver {least} or newer; {}", driver.named()));
+        return Some(format!("its code is compressed, which needs driver {least} or newer; {}", driver.named()));
     }
     None
 }
@@ -237,6 +251,14 @@ mod tests {
         assert!(why.contains("550.54.14"), "{why}");
         let plain = CudaCode { compressed: false, ..cuda_12_8() };
         assert_eq!(runs(&plain, 12, "8.6", "12.2").0, Runs::Native);
+    }
+
+    #[test]
+    fn a_card_that_is_newer_than_the_driver_is_named() {
+        let (no, why) = runs(&cuda_12_8(), 12, "12.0", "12.6");
+        assert_eq!(no, Runs::No);
+        assert!(why.contains("Blackwell cards need a driver for CUDA 12.8 (570.26 or newer)"), "{why}");
+        assert_eq!(runs(&cuda_12_8(), 12, "12.0", "12.8").0, Runs::Native);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Generation {
     /// The last driver branch that supports it, where that has an end.
     #[serde(default)]
     pub last_driver_branch: Option<u32>,
+    /// A driver for an older CUDA does not know these cards.
+    pub first_toolkit: Option<CudaVersion>,
     pub source: String,
     pub checked: String,
 }
