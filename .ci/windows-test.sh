@@ -17,10 +17,12 @@ fi
 if [ "$half" != suite ]; then
   LLAMA_DOCTOR_WINDOWS_FAKES=$(.ci/windows-fakes.sh)
   LLAMA_DOCTOR_WINDOWS_BUILDS=$(.ci/fetch-windows.sh)
+  LLAMA_DOCTOR_WINDOWS_ARCHIVES=$(.ci/windows-archives.sh "$LLAMA_DOCTOR_WINDOWS_BUILDS" "$LLAMA_DOCTOR_WINDOWS_FAKES")
   system32=$WINEPREFIX/drive_c/windows/system32
   trap 'rm -f "$system32/nvml.dll" "$system32/nvcuda.dll"' EXIT
   cp "$LLAMA_DOCTOR_WINDOWS_FAKES/nvml.dll" "$LLAMA_DOCTOR_WINDOWS_FAKES/nvcuda.dll" "$system32/"
   export LLAMA_DOCTOR_WINDOWS_FAKES="Z:$LLAMA_DOCTOR_WINDOWS_FAKES" LLAMA_DOCTOR_WINDOWS_BUILDS="Z:$LLAMA_DOCTOR_WINDOWS_BUILDS"
+  export LLAMA_DOCTOR_WINDOWS_ARCHIVES="Z:$LLAMA_DOCTOR_WINDOWS_ARCHIVES"
   nice -n 15 cargo test --locked --no-fail-fast --test windows_end_to_end -- --ignored || status=$?
 fi
 exit "$status"

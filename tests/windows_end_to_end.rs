@@ -155,6 +155,69 @@ fn an_official_archive_is_installed_from_the_disk() {
     assert_eq!(read_arguments(&home.join("builds").join("b11434-cpu")), ["--alias", "two words"]);
 }
 
+/// `.ci/windows-test.sh` packs the real DLLs as the project packs them: flat, CUDA's libraries in a zip of their own.
+fn archive(name: &str) -> String {
+    let folder = PathBuf::from(std::env::var("LLAMA_DOCTOR_WINDOWS_ARCHIVES").unwrap());
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+#[ignore = "needs a real build"]
+fn a_cuda_release_is_installed_and_switched_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
+        command.args(arguments).env("LLAMA_DOCTOR_HOME", &home).output().unwrap()
+    };
+    let (cuda, processor) = ("b11156-cuda-13.4", "b11156-cpu");
+    let build = archive("llama-b11156-bin-win-cuda-13.4-x64.zip");
+    let runtime = archive("cudart-llama-bin-win-cuda-13.4-x64.zip");
+    let output = run(&["install", "--offline", "--from", &build, &runtime]);
+    let installed = home.join("builds").join(cuda);
+    for name in ["llama-server.exe", "ggml-cuda.dll", "cudart64_13.dll", "cublas64_13.dll", "cublasLt64_13.dll"] {
+        assert!(installed.join(name).is_file(), "{name}: {}", said(&output));
+    }
+    // The driver is a fake: what CUDA's own library makes of it decides whether the proof holds, and no missing DLL.
+    assert!(!said(&output).contains("missing") && !said(&output).contains("is in none of"), "{}", said(&output));
+    if output.status.code() != Some(0) {
+        assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        assert!(said(&output).contains("was not put to use: CUDA: "), "{}", said(&output));
+        let output = run(&["builds", "use", cuda, "--force"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+    let current = || fs_err::read_to_string(home.join("current")).unwrap().trim().to_owned();
+    assert_eq!(current(), cuda);
+
+    let mut server = Command::new(installed.join("llama-server.exe")).arg("--hold").spawn().unwrap();
+    while !installed.join("arguments").is_file() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let output = run(&["install", "--offline", "--from", &archive("llama-b11156-bin-win-cpu-x64.zip")]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(current(), processor);
+    assert!(server.try_wait().unwrap().is_none(), "the old build goes on");
+    // Windows keeps a running program's files: the build goes as a whole, or not at all.
+    let output = run(&["builds", "remove", cuda]);
+    match output.status.code() {
+        Some(0) => assert!(!installed.exists()),
+        _ => assert!(installed.join("llama-doctor.json").is_file(), "{}", said(&output)),
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
+    if installed.exists() {
+        // What the server wrote is no part of the build, and is named.
+        fs_err::remove_file(installed.join("arguments")).unwrap();
+        assert_eq!(run(&["builds", "verify", cuda]).status.code(), Some(0));
+        assert_eq!(run(&["builds", "rollback"]).status.code(), Some(0));
+        assert_eq!(current(), cuda);
+        assert_eq!(run(&["builds", "remove", processor]).status.code(), Some(0));
+    }
+    let output = run(&["builds", "list", "--json"]);
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(list["builds"].as_array().unwrap().len(), 1, "{list:#}");
+}
+
 #[test]
 #[ignore = "runs with the others"]
 fn a_plan_is_made_and_written_as_cmd() {

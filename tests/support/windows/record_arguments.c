@@ -1,5 +1,5 @@
 /* Stands for llama-server.exe: writes its arguments, each followed by a zero byte, as UTF-8 to `arguments` in its own
-   folder, as the C runtime splits the command line. Built by `.ci/windows-fakes.sh`. */
+   folder, as the C runtime splits the command line; with `--hold` as the first, it stays. Built by `.ci/windows-fakes.sh`. */
 #include <windows.h>
 #include <stdio.h>
 
@@ -18,5 +18,8 @@ int wmain(int count, wchar_t **arguments)
         fwrite(utf8, 1, length, file);
     }
     fclose(file);
+    /* A server that runs on, for tests that work around one. */
+    if (count > 1 && wcscmp(arguments[1], L"--hold") == 0)
+        Sleep(120000);
     return 7;
 }
