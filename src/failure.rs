@@ -165,10 +165,14 @@ impl From<crate::install::InstallError> for Failure {
         match error {
             E::Net(error) => error.into(),
             E::Archive(error) => error.into(),
+            // Windows keeps the files of what runs.
+            E::File(error) if cfg!(windows) && error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Self::environment(error).hinted("a program of this build may be running: stop it, then run this again")
+            }
             E::File(error) => error.into(),
             E::NoBuild { ref installed, .. } => {
                 let hint = if installed.is_empty() {
-                    "none is: `llama-doctor install` brings one".to_owned()
+                    "nothing is installed yet: `llama-doctor install` brings a build".to_owned()
                 } else {
                     format!("installed are `{}`", installed.join("`, `"))
                 };
@@ -201,6 +205,7 @@ impl From<crate::install::InstallError> for Failure {
                 "its name tells what an archive is: keep it as on the release page, for instance \
                  `llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz`; with it may come its `cudart-llama-...`",
             ),
+            E::NoArchive { .. } => Self::usage(error).hinted("`--from` takes archives: .zip for Windows, .tar.gz for Linux"),
             E::Mismatch { .. } => {
                 Self::usage(error).hinted("give one build and the CUDA libraries of the same version")
             }

@@ -120,7 +120,9 @@ fn version(arguments: &InstallArguments) -> Result<Version, Failure> {
     Ok(match arguments.version.as_str() {
         "stable" => Version::Stable,
         "nightly" => Version::Nightly,
-        other => Version::Exact(other.parse()?),
+        other => Version::Exact(other.parse().map_err(|error| {
+            Failure::usage(error).hinted("`stable`, the default, is the newest release, and `nightly` the newest build")
+        })?),
     })
 }
 

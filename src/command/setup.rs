@@ -127,7 +127,11 @@ fn server(program: &Program, arguments: &SetupCommand, brings: bool) -> Result<(
         return Ok((Some(path), Step::done("install", vec![found])));
     }
     if !brings {
-        let missing = "no llama.cpp build here; `llama-doctor install` on the machine itself brings it";
+        let missing = if program.global.offline {
+            "no llama.cpp build here, and the network is off: `llama-doctor install` brings it, or `--from` an archive"
+        } else {
+            "no llama.cpp build here; `llama-doctor install` on the machine itself brings it"
+        };
         return Ok((None, Step::missing("install", missing)));
     }
     let report = super::install::install(program, &InstallArguments::default())?;

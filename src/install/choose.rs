@@ -15,7 +15,7 @@ use thiserror::Error;
 
 pub use image::choose_image;
 pub use machine::Machine;
-pub use reasons::ways_out;
+pub use reasons::{OTHER_MAKER, ways_out};
 
 use crate::host::facts::OperatingSystem;
 use crate::manifest::releases::{AssetName, Role};
@@ -81,10 +81,16 @@ pub enum ChooseError {
     NoBuild { tag: String, system: &'static str, arch: String },
     #[error("release `{tag}` has no `{wanted}` build for {system} on {arch}")]
     NotWanted { tag: String, wanted: String, system: &'static str, arch: String },
-    #[error("no build of release `{tag}` runs on this machine: {}", .rejected.iter().map(|row| format!("{} {}", row.name, row.why)).collect::<Vec<_>>().join("; "))]
+    #[error("no build of release `{tag}` runs on this machine{}", listed(.rejected))]
     NothingRuns { tag: String, rejected: Vec<Rejected>, ways_out: Vec<String> },
-    #[error("no container image runs on this machine: {}", .rejected.iter().map(|row| format!("{} {}", row.name, row.why)).collect::<Vec<_>>().join("; "))]
+    #[error("no container image runs on this machine{}", listed(.rejected))]
     NoImage { rejected: Vec<Rejected> },
+}
+
+/// One a line; what is for other hardware altogether need not be told here.
+fn listed(rejected: &[Rejected]) -> String {
+    let ours = rejected.iter().filter(|row| row.why != OTHER_MAKER);
+    ours.flat_map(|row| ["\n  ", &row.name, "\n      ", &row.why]).collect()
 }
 
 pub const fn system_name(system: OperatingSystem) -> &'static str {

@@ -102,7 +102,11 @@ pub fn from_disk(paths: &[PathBuf]) -> Result<(AssetName, Vec<Archive>), Install
     let mut runtimes = Vec::new();
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let size = fs_err::metadata(path)?.len();
+        let size = match fs_err::metadata(path) {
+            Ok(metadata) if metadata.is_file() => metadata.len(),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => return Err(InstallError::NoArchive { path: path.clone() }),
+        };
         let asset = AssetName::parse(&name).ok_or_else(|| InstallError::NotOfficial { path: path.clone() })?;
         let ingredient =
             Ingredient { name, url: None, size, sha256: Sha256Digest::of_file(path)?, checked: false, attested: None };

@@ -51,6 +51,8 @@ pub enum InstallError {
     Collision { name: String, one: String, other: String },
     #[error("`{path}` is not the archive of an official llama.cpp build")]
     NotOfficial { path: PathBuf },
+    #[error("there is no file `{path}`")]
+    NoArchive { path: PathBuf },
     #[error("`{one}` and `{other}` do not belong together: {why}")]
     Mismatch { one: String, other: String, why: String },
     #[error("this needs {needed} in `{folder}`, and its disk has {free} free")]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::printer::Printer;
 use super::text::{WIDTH, wrapped};
 use crate::failure::Failure;
-use crate::install::choose::{Choice, Rejected};
+use crate::install::choose::{Choice, OTHER_MAKER, Rejected};
 use crate::source::github::Artifact;
 use crate::units::Bytes;
 
@@ -112,8 +112,14 @@ fn decision(report: &InstallReport) -> String {
     }
     if !report.rejected.is_empty() {
         text.push_str("\nNot chosen\n");
-        for row in &report.rejected {
+        let (foreign, near): (Vec<_>, Vec<_>) = report.rejected.iter().partition(|row| row.why == OTHER_MAKER);
+        for row in near {
             let _ = writeln!(text, "  {}\n      {}", row.name, wrapped(&row.why, WIDTH - 6, 6));
+        }
+        match foreign[..] {
+            [] => {}
+            [row] => drop(writeln!(text, "  {}\n      {OTHER_MAKER}", row.name)),
+            _ => drop(writeln!(text, "  {} builds for hardware of other makers", foreign.len())),
         }
     }
     text.trim_end().to_owned()

@@ -9,11 +9,12 @@ use crate::host::facts::OperatingSystem;
 use crate::manifest::releases::releases;
 use crate::units::CudaVersion;
 
+/// Said of builds that no NVIDIA machine wants.
+pub const OTHER_MAKER: &str = "is for hardware of another maker";
+
 pub(super) fn rejection(build: &Judged<'_>, chosen: Option<&Judged<'_>>, machine: &Machine) -> Rejected {
     let why = match (&build.obstacle, chosen) {
-        _ if !matches!(build.name.backend.as_str(), "cuda" | "vulkan" | "cpu") => {
-            "is for hardware of another maker".to_owned()
-        }
+        _ if !matches!(build.name.backend.as_str(), "cuda" | "vulkan" | "cpu") => OTHER_MAKER.to_owned(),
         (Some(obstacle), _) => obstacle.clone(),
         (None, None) => "was not looked at".to_owned(),
         (None, Some(chosen)) => weaker(build, chosen, machine),

@@ -66,6 +66,7 @@ fn each_card_gets_what_runs_natively_and_else_what_its_driver_compiles() {
         ("rtx-3090", "580.65.06", "cuda-13.4"),
         ("rtx-4090", "580.65.06", "cuda-13.4"),
         ("rtx-5090", "570.124.06", "cuda-12.8"),
+        ("rtx-5090", "560.35.03", "vulkan"),
         ("rtx-5090", "580.65.06", "cuda-13.4"),
         // Never native: 13.4 only with a driver of 13.4.
         ("rtx-2080-ti", "580.65.06", "cuda-12.8"),
