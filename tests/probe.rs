@@ -5,8 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "a test helper may stop the test")]
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
+mod support;
+
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use llama_doctor::build::examine::{Machinery, examine};
@@ -15,58 +16,14 @@ use llama_doctor::build::verdict::Driver;
 use llama_doctor::build::{BackendState, Build};
 use llama_doctor::host::Host;
 use llama_doctor::probe::{self, Outcome, ProbeReport, Wanted};
-
-/// Base, with one device whose memory question does what `MEMORY` says.
-const BASE: &str = r#"
-#include <stddef.h>
-#include <stdio.h>
-#ifndef MEMORY
-#define MEMORY *free = 1 << 20; *total = 2 << 20
-#endif
-void ggml_log_set(void (*log)(int, const char *, void *), void *data) { log(2, "hello from ggml\n", data); }
-const char *ggml_backend_reg_name(void *reg) { return "CUDA"; }
-size_t ggml_backend_reg_dev_count(void *reg) { return 1; }
-const char *ggml_backend_dev_name(void *dev) { return "CUDA0"; }
-const char *ggml_backend_dev_description(void *dev) { return "Card"; }
-int ggml_backend_dev_type(void *dev) { return 1; }
-void ggml_backend_dev_memory(void *dev, size_t *free, size_t *total) { MEMORY; }
-static int registration = 3;
-void *ggml_backend_dev_backend_reg(void *dev) { return &registration; }
-"#;
-const GGML: &str = r#"
-#include <stddef.h>
-#include <stdio.h>
-static int registration = 3;
-size_t ggml_backend_reg_count(void) { return 1; }
-void *ggml_backend_reg_get(size_t index) { return &registration; }
-size_t ggml_backend_dev_count(void) { return 1; }
-void *ggml_backend_dev_get(size_t index) { return &registration; }
-void ggml_backend_load_all_from_path(const char *path) { puts("chatter on stdout"); }
-"#;
-
-fn compile(folder: &Path, name: &str, source: &str, flags: &[&str]) -> bool {
-    let file = folder.join(format!("{name}.c"));
-    fs_err::write(&file, source).unwrap();
-    let mut command = Command::new("cc");
-    command.args(["-shared", "-fPIC", "-w", "-o"]).arg(folder.join(name)).arg(&file).args(flags);
-    let done = command.status().is_ok_and(|status| status.success());
-    if !done {
-        eprintln!("skipped: no working `cc`");
-    }
-    done
-}
+use support::llama::{BASE, GGML, LLAMA, compile};
 
 /// Builds a llama.cpp of these parts, and runs it.
 fn probed(memory: &[&str], cuda: &str, cuda_flags: &[&str], limit: Duration) -> Option<(Build, ProbeReport)> {
     let folder = tempfile::tempdir().unwrap();
     let ok = compile(folder.path(), "libggml-base.so", BASE, memory)
         && compile(folder.path(), "libggml.so", GGML, &[])
-        && compile(
-            folder.path(),
-            "libllama.so",
-            "const char *llama_print_system_info(void) { return \"CUDA : ARCHS = 860 | \"; }",
-            &[],
-        )
+        && compile(folder.path(), "libllama.so", LLAMA, &[])
         && compile(folder.path(), "libggml-cuda.so", cuda, cuda_flags);
     if !ok {
         return None;

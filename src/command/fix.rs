@@ -1,17 +1,25 @@
 //! `check --fix` and `--undo`: show each repair, ask, do it, remember it.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
 
 use super::Program;
-use crate::cli::install::{BackendName, InstallArguments};
 use crate::failure::Failure;
 use crate::host::facts::Facts;
+use crate::install::choose::{self, Machine};
+use crate::install::fetch;
 use crate::install::repair::{self, Repair, Step};
 use crate::install::store::Store;
+use crate::manifest::releases::{AssetName, Role};
+use crate::report::progress::Reporter;
+use crate::source::github::{Github, Version};
 
 /// Whether anything was mended.
 pub(super) fn fix(program: &Program, facts: &Facts, yes: bool) -> Result<bool, Failure> {
+    if program.global.facts.is_some() {
+        return Err(
+            Failure::usage("`--fix` mends this machine, and `--facts` shows another one").hinted("leave `--facts` out")
+        );
+    }
     let store = Store::new(program.home()?);
     let repairs = repair::plan(facts, &store)?;
     if repairs.is_empty() {
@@ -25,14 +33,13 @@ pub(super) fn fix(program: &Program, facts: &Facts, yes: bool) -> Result<bool, F
         if !allowed(program, repair, yes) {
             continue;
         }
-        if let Repair::Companion { id, tag, major } = repair {
-            bring_companion(program, &store, id, tag, *major)?;
+        let step = if let Repair::Companion { id, .. } = repair {
+            bring_companion(program, facts, &store, id)?
         } else {
-            let lock = store.lock()?;
-            if let Some(step) = repair::apply(repair, &store, &lock)? {
-                repair::remember(&store, step)?;
-            }
-        }
+            repair::apply(repair, &store, &store.lock()?)?
+        };
+        let Some(step) = step else { continue };
+        repair::remember(&store, step)?;
         mended = true;
         program.printer.note(&format!("done: {}", repair.describe()));
     }
@@ -46,6 +53,7 @@ pub(super) fn fix(program: &Program, facts: &Facts, yes: bool) -> Result<bool, F
 fn allowed(program: &Program, repair: &Repair, yes: bool) -> bool {
     let what = repair.describe();
     if yes {
+        program.printer.note(&format!("next: {what}"));
         return true;
     }
     if !std::io::stdin().is_terminal() {
@@ -57,22 +65,26 @@ fn allowed(program: &Program, repair: &Repair, yes: bool) -> bool {
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-/// The same official build again, this time with its companion archive; the files that were not there before are
-/// what `--undo` removes.
-fn bring_companion(program: &Program, store: &Store, id: &str, tag: &str, major: u32) -> Result<(), Failure> {
-    let files = |store: &Store| -> Result<Vec<PathBuf>, Failure> {
-        let folder = store.find(id)?.path;
-        Ok(fs_err::read_dir(folder)?.flatten().map(|entry| entry.path()).collect())
+/// Downloads CUDA's libraries from the release that the build came from, and puts them beside it.
+fn bring_companion(program: &Program, facts: &Facts, store: &Store, id: &str) -> Result<Option<Step>, Failure> {
+    let receipt = store.find(id)?.receipt;
+    let client = program.client()?;
+    let github = Github::new(&client, super::install::place(program), &store.answers())?;
+    let (release, _) = github.find(Version::Exact(receipt.tag.parse()?), &|_| true)?;
+    let build = receipt.ingredients.iter().find_map(|known| AssetName::parse(&known.name));
+    let machine = Machine::new(facts, Vec::new());
+    let Some(companion) = build.and_then(|build| choose::runtime_for(&release, &build, &machine)) else {
+        program.printer.warning(&format!(
+            "release {} has no archive of CUDA's libraries for {id}: `llama-doctor install --cudart pypi` brings others",
+            release.tag
+        ));
+        return Ok(None);
     };
-    let before = files(store)?;
-    let arguments = InstallArguments {
-        version: tag.to_owned(),
-        backend: if major >= 13 { BackendName::Cuda13 } else { BackendName::Cuda12 },
-        ..InstallArguments::default()
-    };
-    super::install::install(program, &arguments)?;
-    let added: Vec<PathBuf> = files(store)?.into_iter().filter(|path| !before.contains(path)).collect();
-    Ok(repair::remember(store, Step::Added { files: added })?)
+    let progress = Reporter::new(program.printer);
+    let (redirects, cache) = (github.redirects(), store.archives());
+    let mut archive = fetch::fetch(&client, redirects, &companion, Role::Runtime, &cache, false, &progress)?;
+    super::install::attest(program, &github, &mut archive)?;
+    Ok(repair::add_companion(id, &archive, store, &store.lock()?)?)
 }
 
 pub(super) fn undo(program: &Program) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::Program;
 use crate::build::examine::Machinery;
-use crate::cli::install::{BackendName, CudartSource, InstallArguments};
+use crate::cli::install::{AttestationPolicy, BackendName, CudartSource, InstallArguments};
 use crate::failure::Failure;
 use crate::host::environment;
 use crate::host::facts::{Facts, Gpu};
@@ -96,6 +96,14 @@ pub(super) fn install(program: &Program, arguments: &InstallArguments) -> Result
     Ok(report)
 }
 
+/// Writes down who attests to a file that a repair brought, as an installation would.
+pub(super) fn attest(program: &Program, github: &Github, archive: &mut Archive) -> Result<(), Failure> {
+    let attestations = Attestations::new(AttestationPolicy::Auto, program)?;
+    let known = attestations.of_release(github, &archive.ingredient.name, archive.ingredient.sha256)?;
+    archive.ingredient.attested = known;
+    Ok(())
+}
+
 /// The release and the files of it that run here.
 fn decide(program: &Program, arguments: &InstallArguments, github: &Github) -> Result<(Choice, Vec<String>), Failure> {
     let machine = machine(program)?;
@@ -151,7 +159,7 @@ fn wanted(name: BackendName) -> Wanted {
     }
 }
 
-fn place(program: &Program) -> Place {
+pub(super) fn place(program: &Program) -> Place {
     let variable = |variable: environment::Variable| program.host.text_variable(variable.name);
     Place {
         base: variable(environment::LLAMA_DOCTOR_GITHUB_URL),

@@ -37,7 +37,8 @@ pub fn unmark(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn stream(path: &Path) -> PathBuf {
+/// Where the mark of a file stands.
+pub fn stream(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(":Zone.Identifier");
     name.into()

@@ -85,6 +85,12 @@ impl Store {
         self.remember(&history)
     }
 
+    /// Takes an activation back as if it had not been: the build in use and the memory are those of before.
+    pub fn reactivate(&self, build: &Installed, history: &[String], _: &StoreLock) -> Result<(), InstallError> {
+        self.point_to(build)?;
+        self.remember(history)
+    }
+
     /// Goes back to the build that was in use before, of those that are still there.
     pub fn roll_back(&self, _: &StoreLock) -> Result<Installed, InstallError> {
         let current = self.current_id()?.ok_or(InstallError::NoneInUse)?;
@@ -103,7 +109,8 @@ impl Store {
         Err(InstallError::NoEarlier)
     }
 
-    fn history(&self) -> Result<Vec<String>, InstallError> {
+    /// The builds that were put to use, the newest last.
+    pub fn history(&self) -> Result<Vec<String>, InstallError> {
         match fs_err::read_to_string(self.root.join("activations")) {
             Ok(text) => Ok(text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

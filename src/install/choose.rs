@@ -198,7 +198,8 @@ fn is_for(name: &AssetName, machine: &Machine) -> bool {
     name.system == Some(machine.system) && name.arch == machine.arch
 }
 
-fn runtime_for(release: &Release, build: &AssetName, machine: &Machine) -> Option<Artifact> {
+/// CUDA's libraries in a release, for one of its builds.
+pub fn runtime_for(release: &Release, build: &AssetName, machine: &Machine) -> Option<Artifact> {
     build.cuda?;
     let fits = |artifact: &&Artifact| {
         AssetName::parse(&artifact.name)

@@ -1,13 +1,17 @@
 //! What `check --fix` mends by itself: small things of our own, each remembered so that `--undo` takes it back.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::InstallError;
+use super::fetch::Archive;
+use super::receipt::FILE_NAME;
 use super::store::{Store, StoreLock};
+use super::{InstallError, stage};
 use crate::build::{BackendState, Build};
 use crate::host::facts::Facts;
+use crate::host::mark_of_the_web;
 
 /// Partial files younger than this may still be wanted.
 const STALE_SECONDS: u64 = 86_400;
@@ -23,7 +27,7 @@ pub enum Repair {
     /// Another installed build in the place of the one in use, which does not work.
     Use { id: String, instead_of: String },
     /// The official CUDA libraries beside an installed build.
-    Companion { id: String, tag: String, major: u32 },
+    Companion { id: String, major: u32 },
 }
 
 impl Repair {
@@ -44,11 +48,31 @@ impl Repair {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "did")]
 pub enum Step {
-    Linked { path: PathBuf },
-    Moved { from: PathBuf, to: PathBuf },
-    Unmarked { stream: PathBuf, content: String },
-    Used { id: String, instead_of: String },
-    Added { files: Vec<PathBuf> },
+    /// `was`: where a link of that name had led before.
+    Linked {
+        path: PathBuf,
+        was: Option<PathBuf>,
+    },
+    Moved {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Unmarked {
+        stream: PathBuf,
+        content: String,
+    },
+    /// `history`: the activations before it.
+    Used {
+        id: String,
+        instead_of: String,
+        history: Vec<String>,
+    },
+    /// `receipt`: the build's receipt as it was.
+    Added {
+        files: Vec<PathBuf>,
+        build: PathBuf,
+        receipt: String,
+    },
 }
 
 /// What can be mended here. Only what lies in our own store.
@@ -77,12 +101,9 @@ pub fn plan(facts: &Facts, store: &Store) -> Result<Vec<Repair>, InstallError> {
     let mut companions = Vec::new();
     for build in &installed {
         let Some(backend) = examined(&build.path).and_then(|build| build.backend("CUDA")) else { continue };
-        let lacks = backend
-            .missing
-            .iter()
-            .any(|name| name.to_ascii_lowercase().contains("cublas") || name.to_ascii_lowercase().contains("cudart"));
+        let lacks = backend.missing.iter().any(|name| is_of_companion(name));
         if let Some(major) = backend.runtime_major.filter(|_| lacks) {
-            companions.push(Repair::Companion { id: build.receipt.id.clone(), tag: build.receipt.tag.clone(), major });
+            companions.push(Repair::Companion { id: build.receipt.id.clone(), major });
         }
     }
     if let Some(current) = store.current()? {
@@ -99,6 +120,12 @@ pub fn plan(facts: &Facts, store: &Store) -> Result<Vec<Repair>, InstallError> {
     Ok(repairs)
 }
 
+/// The libraries that official builds have in an archive of their own.
+fn is_of_companion(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("cublas") || name.contains("cudart")
+}
+
 fn same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     real(one) == real(other)
@@ -108,30 +135,46 @@ fn same(one: &Path, other: &Path) -> bool {
 pub fn apply(repair: &Repair, store: &Store, lock: &StoreLock) -> Result<Option<Step>, InstallError> {
     Ok(match repair {
         Repair::Link { path, to } => {
+            let was = fs_err::read_link(path).ok();
             link(to, path)?;
-            Some(Step::Linked { path: path.clone() })
+            Some(Step::Linked { path: path.clone(), was })
         }
         Repair::SetAside { path } => {
             let folder = store.root.join("undo");
             fs_err::create_dir_all(&folder)?;
             let name = path.file_name().unwrap_or_default();
-            let free = (0..).map(|number| folder.join(format!("{number}-{}", name.to_string_lossy())));
+            // Not under its old ending, by which it would be found as abandoned again.
+            let free = (0..).map(|number| folder.join(format!("{number}-{}.aside", name.to_string_lossy())));
             let to = free.into_iter().find(|path| !path.exists()).unwrap_or_else(|| folder.join(name));
             fs_err::rename(path, &to)?;
             Some(Step::Moved { from: path.clone(), to })
         }
         Repair::Unmark { path } => {
-            let stream = PathBuf::from(format!("{}:Zone.Identifier", path.display()));
+            let stream = mark_of_the_web::stream(path);
             let content = fs_err::read_to_string(&stream)?;
             fs_err::remove_file(&stream)?;
             Some(Step::Unmarked { stream, content })
         }
         Repair::Use { id, instead_of } => {
+            let history = store.history()?;
             store.activate(&store.find(id)?, lock)?;
-            Some(Step::Used { id: id.clone(), instead_of: instead_of.clone() })
+            Some(Step::Used { id: id.clone(), instead_of: instead_of.clone(), history })
         }
         Repair::Companion { .. } => None,
     })
+}
+
+/// Puts the libraries of `archive` beside the build's CUDA backend.
+pub fn add_companion(id: &str, archive: &Archive, store: &Store, _: &StoreLock) -> Result<Option<Step>, InstallError> {
+    let build = store.find(id)?;
+    let receipt = fs_err::read_to_string(build.path.join(FILE_NAME))?;
+    let mut grown = build.receipt;
+    let files = stage::add_runtime(&build.path, &store.staging("companion")?, archive, &mut grown)?;
+    if files.is_empty() {
+        return Ok(None);
+    }
+    grown.write(&build.path)?;
+    Ok(Some(Step::Added { files, build: build.path, receipt }))
 }
 
 #[cfg(unix)]
@@ -158,7 +201,7 @@ pub fn steps(store: &Store) -> Result<Vec<Step>, InstallError> {
     match fs_err::read_to_string(journal(store)) {
         Ok(text) => serde_json::from_str(&text)
             .map_err(|error| InstallError::Receipt { path: journal(store), why: error.to_string() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }
 }
@@ -167,44 +210,63 @@ pub fn steps(store: &Store) -> Result<Vec<Step>, InstallError> {
 pub fn remember(store: &Store, step: Step) -> Result<(), InstallError> {
     let mut all = steps(store)?;
     all.push(step);
-    let text = serde_json::to_vec_pretty(&all)
+    write_journal(store, &all)
+}
+
+fn write_journal(store: &Store, steps: &[Step]) -> Result<(), InstallError> {
+    let text = serde_json::to_vec_pretty(steps)
         .map_err(|error| InstallError::Receipt { path: journal(store), why: error.to_string() })?;
     Ok(crate::host::replace::write(&journal(store), &text)?)
 }
 
 /// Takes everything back, the last first, and says what it did.
 pub fn undo(store: &Store, lock: &StoreLock) -> Result<Vec<String>, InstallError> {
+    let mut left = steps(store)?;
     let mut done = Vec::new();
-    for step in steps(store)?.into_iter().rev() {
-        match step {
-            Step::Linked { path } => {
-                fs_err::remove_file(&path)?;
-                done.push(format!("removed the link `{}`", path.display()));
-            }
-            Step::Moved { from, to } => {
-                fs_err::rename(&to, &from)?;
-                done.push(format!("brought `{}` back", from.display()));
-            }
-            Step::Unmarked { stream, content } => {
-                fs_err::write(&stream, content)?;
-                done.push(format!("marked `{}` again", stream.display()));
-            }
-            Step::Used { id, instead_of } => {
-                store.activate(&store.find(&instead_of)?, lock)?;
-                done.push(format!("uses {instead_of} again instead of {id}"));
-            }
-            Step::Added { files } => {
-                for file in &files {
-                    fs_err::remove_file(file)?;
-                }
-                done.push(format!("removed {} added files", files.len()));
-            }
-        }
+    while let Some(step) = left.pop() {
+        done.push(take_back(step, store, lock)?);
+        // One that cannot be taken back leaves those before it for another try.
+        write_journal(store, &left)?;
     }
     if journal(store).exists() {
         fs_err::remove_file(journal(store))?;
     }
-    Ok(done)
+    // The folder of what was set aside goes with the last of it.
+    match fs_err::remove_dir(store.root.join("undo")) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => Err(error.into()),
+        _ => Ok(done),
+    }
+}
+
+fn take_back(step: Step, store: &Store, lock: &StoreLock) -> Result<String, InstallError> {
+    Ok(match step {
+        Step::Linked { path, was } => {
+            fs_err::remove_file(&path)?;
+            if let Some(was) = was {
+                link(&was.to_string_lossy(), &path)?;
+            }
+            format!("removed the link `{}`", path.display())
+        }
+        Step::Moved { from, to } => {
+            fs_err::rename(&to, &from)?;
+            format!("brought `{}` back", from.display())
+        }
+        Step::Unmarked { stream, content } => {
+            fs_err::write(&stream, content)?;
+            format!("marked `{}` again", stream.display())
+        }
+        Step::Used { id, instead_of, history } => {
+            store.reactivate(&store.find(&instead_of)?, &history, lock)?;
+            format!("uses {instead_of} again instead of {id}")
+        }
+        Step::Added { files, build, receipt } => {
+            for file in &files {
+                fs_err::remove_file(file)?;
+            }
+            crate::host::replace::write(&build.join(FILE_NAME), receipt.as_bytes())?;
+            format!("removed {} added files", files.len())
+        }
+    })
 }
 
 #[cfg(test)]

