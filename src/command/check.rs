@@ -25,7 +25,7 @@ pub(super) fn run(program: &Program, arguments: &CheckArguments) -> Result<ExitC
     if arguments.fix && super::fix::fix(program, &facts, arguments.yes)? {
         facts = machine(&program.looking_anew(), &arguments.build)?;
     }
-    let redaction = Redaction::of(&program.host);
+    let redaction = Redaction::of(&program.host, &vocabulary());
     if let Some(path) = &arguments.save {
         redaction.value(&facts).map_err(internal)?.save(path)?;
         program.printer.note(&format!("recorded this machine in `{}`", path.display()));
@@ -39,6 +39,16 @@ pub(super) fn run(program: &Program, arguments: &CheckArguments) -> Result<ExitC
     let worst = if arguments.strict { Status::Warn } else { Status::Fail };
     let failed = diagnosis.findings.iter().any(|finding| finding.status >= worst);
     Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// What every machine's report says: the names of fields and their fixed values, and the texts of the checks.
+fn vocabulary() -> String {
+    let schemas = [schemars::schema_for!(Facts), schemars::schema_for!(Diagnosis)];
+    let mut text: String = schemas.iter().filter_map(|schema| serde_json::to_string(schema).ok()).collect();
+    for check in crate::check::ALL {
+        text.extend([" ", check.id(), " ", check.title(), " ", check.explanation()]);
+    }
+    text
 }
 
 fn internal(error: serde_json::Error) -> Failure {
