@@ -225,12 +225,15 @@ mod tests {
         let mut bytes = b"GGUF\x03\0\0\0".to_vec();
         bytes.extend(0_u64.to_le_bytes());
         bytes.extend(1_u64.to_le_bytes());
-        bytes.extend(4_u64.to_le_bytes());
-        bytes.extend(b"key");
+        let counts = bytes.len();
+        bytes.extend(40_u64.to_le_bytes());
+        bytes.extend(b"the beginning of a key");
         fs_err::write(&path, &bytes).unwrap();
         let file = model(&path).unwrap();
         assert!(file.truncated_by.is_some() && file.header.is_none(), "{file:?}");
-        bytes.extend(b"1");
+        bytes.truncate(counts);
+        bytes.extend(4_u64.to_le_bytes());
+        bytes.extend(b"key1");
         bytes.extend(99_u32.to_le_bytes());
         fs_err::write(&path, &bytes).unwrap();
         let problem = model(&path).unwrap().header.unwrap().problem.unwrap();
