@@ -173,13 +173,13 @@ pub trait Check: Sync {
     where
         Self: Sized,
     {
-        Finding::new(self.id(), Status::Warn, summary)
+        Finding::new(self.id(), Status::Warn, sentence(summary))
     }
     fn fail(&self, summary: impl Into<String>) -> Finding
     where
         Self: Sized,
     {
-        Finding::new(self.id(), Status::Fail, summary)
+        Finding::new(self.id(), Status::Fail, sentence(summary))
     }
 }
 
@@ -323,6 +323,12 @@ impl Finding {
         self.remedies.extend(remedies);
         self
     }
+}
+
+/// A problem is a sentence: `the build in …` has no name to begin with.
+fn sentence(summary: impl Into<String>) -> String {
+    let summary = summary.into();
+    summary.strip_prefix("the ").map(|rest| format!("The {rest}")).unwrap_or(summary)
 }
 
 /// `1 file`, `3 files`

@@ -89,13 +89,14 @@ fn build(text: &mut String, diagnosis: &Diagnosis) {
     let proof = match cuda.state {
         BackendState::Works => "works",
         BackendState::Loads => "loads",
-        BackendState::Blocked => "does not load",
+        BackendState::Blocked => "cannot be used",
         BackendState::Absent => "absent",
     };
     let major = cuda.runtime_major.map_or_else(String::new, |major| format!(" {major}"));
     let line = format!("CUDA{major} {proof}: {}", cuda.reason);
     let _ = writeln!(text, "        {}", wrapped(&line, WIDTH - 8, 8));
-    for verdict in &cuda.per_gpu {
+    // What the reason says already of one card need not stand there twice.
+    for verdict in cuda.per_gpu.iter().filter(|verdict| !cuda.reason.contains(&verdict.reason)) {
         let _ = writeln!(text, "        {}", wrapped(&format!("{}: {}", verdict.gpu, verdict.reason), WIDTH - 8, 8));
     }
 }
