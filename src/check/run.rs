@@ -23,8 +23,7 @@ impl Selection {
     pub fn new(only: &[String], skip: &[String]) -> Result<Self, UnknownCheck> {
         for id in only.iter().chain(skip) {
             if !ALL.iter().any(|check| names(id, *check)) {
-                let nearest = ALL.iter().map(|check| check.id()).filter(|known| alike(known, id)).take(3).collect();
-                return Err(UnknownCheck { id: id.clone(), nearest });
+                return Err(UnknownCheck { id: id.clone(), nearest: nearest(id) });
             }
         }
         Ok(Self { only: only.to_vec(), skip: skip.to_vec() })
@@ -40,9 +39,21 @@ fn names(id: &str, check: &dyn Check) -> bool {
     check.id() == id || check.group().name() == id
 }
 
-fn alike(known: &str, typed: &str) -> bool {
-    crate::manifest::gpus::edits(known, typed) <= 3
-        || known.split('-').any(|word| word.len() > 3 && typed.contains(word))
+/// What may have been meant: names that differ by few letters, else those that share the most words.
+fn nearest(typed: &str) -> Vec<&'static str> {
+    let groups = Group::ALL.iter().map(|group| group.name());
+    let known: Vec<&'static str> = ALL.iter().map(|check| check.id()).chain(groups).collect();
+    let plain = |name: &str| name.replace(['-', '_', ' '], "").to_ascii_lowercase();
+    let edits = |name: &str| crate::manifest::gpus::edits(&plain(name), &plain(typed));
+    let mut close: Vec<&'static str> = known.iter().copied().filter(|name| edits(name) <= 3).collect();
+    close.sort_by_key(|name| edits(name));
+    if close.is_empty() {
+        let shared = |name: &str| name.split('-').filter(|word| word.len() > 3 && typed.contains(word)).count();
+        close = known.into_iter().filter(|name| shared(name) > 0).collect();
+        close.sort_by_key(|name| std::cmp::Reverse(shared(name)));
+    }
+    close.truncate(3);
+    close
 }
 
 /// Every finding, in the order of the checks. A check that was not selected still runs, so that what it makes moot is
@@ -110,4 +121,19 @@ impl Causes {
 fn simulated_away(check: &dyn Check, context: Context<'_>) -> bool {
     context.simulated()
         && matches!(check.group(), Group::Hardware | Group::Driver | Group::Containers | Group::Performance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_name_suggests_the_right_one_first() {
+        let first = |typed: &str| Selection::new(&[typed.to_owned()], &[]).unwrap_err().nearest.first().copied();
+        assert_eq!(first("driver-to-old"), Some("driver-too-old"));
+        assert_eq!(first("DriverTooOld"), Some("driver-too-old"));
+        assert_eq!(first("drivers"), Some("driver"));
+        assert_eq!(first("secure-boot"), Some("secure-boot-blocks-module"));
+        assert_eq!(first("xyzzy-plugh"), None);
+    }
 }
