@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::examine::{Member, is_candidate, is_library_name};
+use super::member::{Member, is_candidate, is_library_name};
 use crate::binary::{self, BinaryError, Depth};
 use crate::manifest::libraries::libraries;
 

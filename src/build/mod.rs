@@ -1,10 +1,13 @@
 //! The llama.cpp builds on this machine: what each is, which backends it has, and whether CUDA works in it.
 
 pub mod archive;
+mod backend;
 pub mod classify;
 pub mod cuda_libraries;
 pub mod discover;
 pub mod examine;
+mod member;
+mod needs;
 mod official;
 pub(crate) mod places;
 pub mod processor;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::examine::{Member, file_name};
+use super::member::{Member, file_name};
 use crate::binary::Format;
 use crate::host::facts::OperatingSystem;
 use crate::manifest::archives::official_archives;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::classify;
-use super::examine::{Member, file_name};
+use super::member::{Member, file_name};
 use crate::units::BuildTag;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

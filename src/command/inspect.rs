@@ -29,7 +29,9 @@ pub(super) fn run(program: &Program, arguments: &Inspect) -> Result<ExitCode, Fa
     let machinery = Machinery { gpus: &gpus, driver: driver(program, &facts), ..Machinery::of(&facts, &program.host) };
     let mut inspection = inspect(path, &machinery)?;
     if let Some(build) = inspection.build.as_mut().filter(|_| arguments.run && inspection.archive.is_none()) {
-        let model = arguments.model.clone().or_else(|| small_model(&facts));
+        // The child works in another folder.
+        let named = arguments.model.as_deref().map(real_path).transpose().map_err(BuildError::Unreadable)?;
+        let model = named.or_else(|| small_model(&facts));
         let report = crate::probe::run(build, &Wanted { deadline: PROBE_DEADLINE, model });
         crate::build::prove::prove(build, &report, &machinery);
     }

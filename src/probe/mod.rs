@@ -164,6 +164,10 @@ impl ProbeReport {
                 // `load_tensors: offloaded 19/19 layers to GPU`, of this device's run: the last one said.
                 let said =
                     self.log.iter().rev().find_map(|line| line.split_once("offloaded ")?.1.split_once(" layers"));
+                let error = self.log.iter().rev().find(|line| line.contains("error") || line.contains("failed"));
+                if let (Some(problem), Some(error)) = (&mut token.problem, error) {
+                    *problem = format!("{problem} ({})", error.trim());
+                }
                 token.layers_on_device = said.filter(|_| token.device != "CPU").map(|(layers, _)| layers.to_owned());
                 self.tokens.push(token);
             }
