@@ -11,7 +11,7 @@ const INSTALL: [&str; 3] = ["install", "--backend", "cpu"];
 const REQUIRE: [&str; 5] = ["install", "--backend", "cpu", "--attestation", "require"];
 
 #[cfg(feature = "attestation")]
-mod with_the_means {
+mod with_attestations {
     use serde_json::Value;
     use support::user::{cpu_build, cpu_name};
 

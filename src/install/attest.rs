@@ -41,7 +41,7 @@ pub enum Finding {
     Verified { workflow: String, commit: Option<String> },
     /// Nobody attests to this file.
     Absent,
-    /// Signed with keys that this program does not carry: newer than it, or nobody's.
+    /// Signed with keys, or written in a form, that this program does not know: newer than it, or nobody's.
     UnknownKeys { why: String },
     /// One that speaks against the file: forged, changed, of another file, or by somebody else.
     Refused { why: String },
@@ -72,7 +72,14 @@ pub fn bundles(text: &str) -> Result<Vec<Value>, String> {
     for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
         let mut value = value.map_err(|error| error.to_string())?;
         match value.get_mut("attestations").map(Value::take) {
-            Some(Value::Array(list)) => bundles.extend(list.into_iter().map(|mut one| one["bundle"].take())),
+            Some(Value::Array(list)) => {
+                let inline = list.iter().filter_map(|one| one.get("bundle").filter(|bundle| !bundle.is_null()));
+                let before = bundles.len();
+                bundles.extend(inline.cloned());
+                if bundles.len() == before && !list.is_empty() {
+                    return Err("its attestations are given by their addresses alone".to_owned());
+                }
+            }
             Some(_) => return Err("its attestations are no list".to_owned()),
             None => bundles.push(value),
         }
@@ -148,7 +155,8 @@ mod tests {
         let count = |text: &str| bundles(text).map(|found| found.len());
         assert_eq!(count("{\"mediaType\": \"x\"}"), Ok(1));
         assert_eq!(count("{\"mediaType\": \"x\"}\n{\"mediaType\": \"y\"}\n"), Ok(2));
-        assert_eq!(count("{\"attestations\": [{\"bundle\": {}}, {\"bundle\": {}}, {}]}"), Ok(3));
+        assert_eq!(count("{\"attestations\": [{\"bundle\": {}}, {\"bundle\": {}}, {}]}"), Ok(2));
+        assert!(count("{\"attestations\": [{\"bundle\": null, \"bundle_url\": \"https://x\"}]}").is_err());
         assert_eq!(count("{\"attestations\": []}"), Ok(0));
         assert!(count("<html>").is_err() && count("{\"attestations\": 1}").is_err());
     }

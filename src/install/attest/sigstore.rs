@@ -53,8 +53,8 @@ fn one(digest: Sha256Digest, bundle: &Value, signer: &Signer, root: &str) -> Fin
         Err(error) => return Finding::UnknownKeys { why: format!("this program's own keys: {error}") },
     };
     let bundle = match Bundle::from_json(&bundle.to_string()) {
-        Ok(bundle) => bundle,
-        Err(error) => return refused(format!("it is no bundle of Sigstore's: {error}")),
+        Ok(parsed) => parsed,
+        Err(error) => return newer_form(bundle).unwrap_or_else(|| refused(format!("it is no bundle: {error}"))),
     };
     if !is_provenance(&bundle) {
         return Finding::Absent;
@@ -86,6 +86,16 @@ fn one(digest: Sha256Digest, bundle: &Value, signer: &Signer, root: &str) -> Fin
     Finding::Verified { workflow: workflow.to_owned(), commit: claims.source_repository_digest }
 }
 
+/// A bundle of a version that Sigstore has defined since.
+fn newer_form(bundle: &Value) -> Option<Finding> {
+    let form = bundle["mediaType"].as_str()?;
+    let is_known = ["+json;version=0.1", "+json;version=0.2", "+json;version=0.3", ".v0.3+json"]
+        .iter()
+        .any(|version| form.strip_prefix("application/vnd.dev.sigstore.bundle") == Some(version));
+    let is_of_sigstore = form.starts_with("application/vnd.dev.sigstore.bundle");
+    (is_of_sigstore && !is_known).then(|| Finding::UnknownKeys { why: format!("it is written as `{form}`") })
+}
+
 fn is_provenance(bundle: &Bundle) -> bool {
     let SignatureContent::DsseEnvelope(envelope) = &bundle.content else { return false };
     let statement = serde_json::from_slice::<Value>(envelope.payload.as_bytes()).unwrap_or_default();
@@ -115,6 +125,8 @@ fn is_about_keys(error: &Error) -> bool {
         error,
         Error::Certificate(CertificateError::NoValidAuthority { .. })
             | Error::TransparencyLog(TransparencyLogError::UnknownLog { .. })
+            | Error::UnsupportedBundle(_)
+            | Error::Crypto(CryptoError::UnsupportedAlgorithm(_))
             | Error::Timestamp(TimestampError::Invalid(_) | TimestampError::OutsideAuthorityValidity { .. })
     )
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 
 /// Signed by a GitHub workflow through Sigstore's public instance in May 2024; the digest is of its one subject.
-/// Source: test data of https://github.com/cli/cli, `pkg/cmd/attestation/test/data/reusable-workflow-attestation.sigstore.json`.
+/// Source: test data of <https://github.com/cli/cli>, `pkg/cmd/attestation/test/data/reusable-workflow-attestation.sigstore.json`.
 const PUBLIC: &str = include_str!("../../../../tests/attestations/github-workflow.json");
 const SUBJECT: &str = "49a3aa6075e0f49f82843e74b5baa614ad2a588e6675612bf108a0a008c5ac25";
 /// Signed through GitHub's own instance, which serves private repositories.
@@ -98,6 +98,14 @@ fn keys_that_are_not_carried_are_told_from_forgery() {
         let finding = examine(SUBJECT.parse().unwrap(), &[bundle(PUBLIC)], &signer(), &root.to_string());
         assert!(matches!(finding, Finding::UnknownKeys { .. }), "{part}: {finding:?}");
     }
+}
+
+#[test]
+fn a_form_of_later_years_is_not_called_forged() {
+    let mut later = bundle(PUBLIC);
+    later["mediaType"] = json!("application/vnd.dev.sigstore.bundle.v0.9+json");
+    let finding = find(&[later], &signer());
+    assert!(matches!(&finding, Finding::UnknownKeys { why } if why.contains("v0.9")), "{finding:?}");
 }
 
 #[test]
