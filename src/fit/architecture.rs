@@ -32,6 +32,10 @@ pub struct Architecture {
     pub cached_layers: Option<u32>,
     #[serde(default)]
     pub positions: Positions,
+    /// How the names within a layer begin of the tensors that are loaded of multi-token-prediction layers even where none is
+    /// predicted: llama.cpp skips the others.
+    #[serde(default)]
+    pub loads_of_mtp: Vec<String>,
     /// Rows of such a model stand in `tests/truth/`; without, its figures are derived from the source alone.
     #[serde(default = "yes")]
     pub measured: bool,
@@ -47,6 +51,7 @@ pub struct Architecture {
 pub enum GraphKind {
     Transformer,
     Deepseek2,
+    SparseLatent,
     Mamba,
     Qwen3next,
     /// State-space or convolution layers and attention in turn.
@@ -159,6 +164,8 @@ pub struct Style {
     pub caps_attention_always: bool,
     /// llama.cpp turns flash attention off for it (`src/llama-context.cpp:3819`).
     pub refuses_flash_attention: bool,
+    /// Later models of the family let layers use the choice of an earlier layer's indexer.
+    pub shares_indexers: bool,
     /// Attention and feed-forward start from one norm.
     pub parallel: bool,
     /// The same, unless `use_parallel_residual` says no.
@@ -327,6 +334,22 @@ impl Architecture {
         let first = self.graph == GraphKind::Rwkv && layer == 0;
         let special = u64::from(layer) < model.deepstack_layers() || sparse || first;
         (special, ropes + 2 * u64::from(model.rescales_after(layer)))
+    }
+
+    /// Whether a tensor of a multi-token-prediction layer is loaded though nothing is predicted with it.
+    pub(crate) fn loads_of_mtp(&self, name: &str) -> bool {
+        let within = name.splitn(3, '.').nth(2).unwrap_or(name);
+        self.loads_of_mtp.iter().any(|start| within.starts_with(start.as_str()))
+    }
+
+    /// An indexer with a cache of its own chooses what attention sees.
+    pub(crate) fn has_indexer(&self) -> bool {
+        self.graph == GraphKind::SparseLatent
+    }
+
+    /// Layers use the choice of an earlier one: GLM from 5.2 on, told by its context (`src/models/glm-dsa.cpp:60`).
+    pub(crate) fn shares_indexers(&self, model: &Model) -> bool {
+        self.style.shares_indexers && model.train_context >= 1_048_576
     }
 
     /// What the user should know about the figures.

@@ -41,7 +41,8 @@ pub(crate) fn weights(model: &Model, placement: &Placement, load_mode: LoadMode,
     };
     for (weight, place) in model.weights.iter().zip(&placement.weights) {
         match weight.class {
-            Class::Layer(layer) if layer >= model.layers() && !mtp => {}
+            Class::Layer(layer)
+                if layer >= model.layers() && !mtp && !model.architecture.loads_of_mtp(&weight.name) => {}
             Class::EveryDevice => {
                 let mut places: Vec<Place> = placement.layers.clone();
                 places.sort();
@@ -123,7 +124,9 @@ impl Model {
             return if padded { vec![(context.kind_v, self.widest_v(), cells)] } else { Vec::new() };
         }
         if self.is_latent() {
-            return vec![(context.kind_k, self.head_k_at(layer), cells)];
+            let indexer = (context.kind_k, self.indexer_key(layer), cells);
+            let both = [(context.kind_k, self.head_k_at(layer), cells), indexer];
+            return both.into_iter().filter(|(_, width, _)| *width > 0).collect();
         }
         let v_width = if context.v_by_column { self.widest_v() } else { self.head_v_at(layer) * kv_heads };
         vec![(context.kind_k, self.head_k_at(layer) * kv_heads, cells), (context.kind_v, v_width, cells)]

@@ -297,6 +297,7 @@ impl Replay<'_> {
         match self.model.architecture.graph {
             GraphKind::Transformer => builder.transformer(),
             GraphKind::Deepseek2 => builder.deepseek2(),
+            GraphKind::SparseLatent => builder.sparse_latent(),
             GraphKind::Mamba => builder.mamba(),
             GraphKind::Qwen3next => builder.qwen3next(),
             GraphKind::Hybrid => builder.hybrid(),

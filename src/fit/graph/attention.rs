@@ -190,7 +190,7 @@ impl Builder<'_> {
         self.store_rows(cache, k, inputs.k_rows);
     }
 
-    fn store_rows(&mut self, cache: Id, rows: Id, indices: Id) {
+    pub(crate) fn store_rows(&mut self, cache: Id, rows: Id, indices: Id) {
         let rows_tensor = *self.graph.get(rows);
         let width = rows_tensor.ne[0] * rows_tensor.ne[1];
         let flat = self.graph.view_2d(rows, width, rows_tensor.ne[2], rows_tensor.nb[2], 0);

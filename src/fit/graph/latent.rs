@@ -44,7 +44,6 @@ impl Builder<'_> {
     pub(crate) fn latent_attention(&mut self, inputs: &AttentionInputs, normed: Id, layer: u32) -> Id {
         let tokens = self.batch.tokens;
         let heads = self.model.heads[layer as usize];
-        let rank = self.model.whole("attention.kv_lora_rank").unwrap_or(0);
         let rope = self.model.whole("rope.dimension_count").unwrap_or(0);
         let head = self.model.whole("attention.key_length_mla").filter(|size| *size > 0).unwrap_or(self.model.head_k);
         let head_v =
@@ -59,14 +58,11 @@ impl Builder<'_> {
             self.multiply(compressed, layer, "attn_q_b")
         };
         let q = self.graph.reshape(q, [head, heads, tokens, 1]);
-        let joined = self.multiply(normed, layer, "attn_kv_a_mqa");
-        let row = (rank + rope) * 4;
-        let compressed = self.graph.view_2d(joined, rank, tokens, row, 0);
-        let k_rope = self.graph.view_3d(joined, [rope, 1, tokens], [row, row], rank * 4);
-        let k_rope = self.rope_of(layer, k_rope);
-        let compressed = self.rms_norm(compressed, layer, "attn_kv_a_norm.weight");
+        let (compressed, k_rope) = self.compressed_keys(normed, layer);
         if self.model.is_latent() {
-            return self.absorbed(inputs, layer, q, compressed, k_rope, [nope, rope, rank]);
+            let [q, k, v] = self.absorb(layer, q, compressed, k_rope);
+            let v_b = self.weight(layer, "attn_v_b.weight").unwrap_or(NONE);
+            return self.attend_latent(inputs, layer, [q, k, v], v_b);
         }
         let kv = self.multiply(compressed, layer, "attn_kv_b");
         let row = (nope + head_v) * 4;
@@ -84,20 +80,26 @@ impl Builder<'_> {
         if self.ropes(layer) { self.rope(current, NONE) } else { current }
     }
 
-    /// Queries are brought into the compressed space, so that K and V stay compressed.
-    fn absorbed(
-        &mut self,
-        inputs: &AttentionInputs,
-        layer: u32,
-        q: Id,
-        compressed: Id,
-        k_rope: Id,
-        sizes: [u64; 3],
-    ) -> Id {
-        let [nope, rope, rank] = sizes;
+    /// The compressed row of each token, and the part of K that has positions.
+    pub(crate) fn compressed_keys(&mut self, normed: Id, layer: u32) -> (Id, Id) {
+        let tokens = self.batch.tokens;
+        let rank = self.model.whole("attention.kv_lora_rank").unwrap_or(0);
+        let rope = self.model.whole("rope.dimension_count").unwrap_or(0);
+        let joined = self.multiply(normed, layer, "attn_kv_a_mqa");
+        let row = (rank + rope) * 4;
+        let compressed = self.graph.view_2d(joined, rank, tokens, row, 0);
+        let k_rope = self.graph.view_3d(joined, [rope, 1, tokens], [row, row], rank * 4);
+        let k_rope = self.rope_of(layer, k_rope);
+        (self.rms_norm(compressed, layer, "attn_kv_a_norm.weight"), k_rope)
+    }
+
+    /// Queries are brought into the compressed space, so that K and V stay compressed: Q, K and V.
+    pub(crate) fn absorb(&mut self, layer: u32, q: Id, compressed: Id, k_rope: Id) -> [Id; 3] {
         let tokens = self.batch.tokens;
         let tensor = *self.graph.get(q);
         let heads = tensor.ne[1];
+        let (rope, rank) = (self.graph.ne(k_rope, 0), self.graph.ne(compressed, 0));
+        let nope = tensor.ne[0] - rope.min(tensor.ne[0]);
         let q_nope = self.graph.view_3d(q, [nope, heads, tokens], [tensor.nb[1], tensor.nb[2]], 0);
         let q_rope = self.graph.view_3d(q, [rope, heads, tokens], [tensor.nb[1], tensor.nb[2]], nope * 4);
         let q_rope = self.rope_of(layer, q_rope);
@@ -108,8 +110,7 @@ impl Builder<'_> {
         let q = self.graph.concat(absorbed, q_rope, 0);
         let compressed = self.graph.reshape(compressed, [rank, 1, tokens, 1]);
         let k = self.graph.concat(compressed, k_rope, 0);
-        let v_b = self.weight(layer, "attn_v_b.weight").unwrap_or(NONE);
-        self.attend_latent(inputs, layer, [q, k, compressed], v_b)
+        [q, k, compressed]
     }
 
     /// Attention over one compressed row; V is a view of K.
@@ -119,6 +120,11 @@ impl Builder<'_> {
             self.graph.expand(id);
         }
         self.store_k(layer, k, cache);
+        self.attend_compressed(layer, q, v, cache, v_b)
+    }
+
+    /// As above, with K stored.
+    pub(crate) fn attend_compressed(&mut self, layer: u32, q: Id, v: Id, cache: CacheInputs, v_b: Id) -> Id {
         let keys = self.keys(layer, cache.cells);
         let tensor = *self.graph.get(keys);
         let width = self.graph.ne(v, 0);

@@ -11,6 +11,7 @@ pub(crate) mod experts;
 pub(crate) mod fusion;
 pub(crate) mod gemma4;
 pub(crate) mod hybrid;
+pub(crate) mod indexer;
 pub(crate) mod kimi_linear;
 pub(crate) mod latent;
 pub(crate) mod per_layer;

@@ -48,6 +48,8 @@ pub(crate) enum Op {
     SumRows,
     Mean,
     Argsort,
+    TopK,
+    LightningIndexer,
     Pad,
     SsmConv,
     SsmScan,
@@ -436,6 +438,18 @@ impl Graph {
         let sorted = self.push(TensorType::I32, Op::Argsort, ne, &[a]);
         let nb = self.get(sorted).nb;
         self.view(sorted, [count, ne[1], ne[2], ne[3]], [nb[1], nb[2], nb[3]], 0)
+    }
+
+    /// Indices of the `count` largest of each row, by an op of its own.
+    pub(crate) fn top_k(&mut self, a: Id, count: u64) -> Id {
+        let ne = self.get(a).ne;
+        self.push(TensorType::I32, Op::TopK, [count, ne[1], ne[2], ne[3]], &[a])
+    }
+
+    /// How much each token's indexer wants each cell.
+    pub(crate) fn lightning_indexer(&mut self, q: Id, keys: Id, weights: Id, mask: Id) -> Id {
+        let ne = [self.ne(keys, 2), self.ne(q, 2), 1, self.ne(q, 3)];
+        self.push_f32(Op::LightningIndexer, ne, &[q, keys, weights, mask])
     }
 
     pub(crate) fn pad_first(&mut self, a: Id, by: u64) -> Id {
