@@ -131,7 +131,12 @@ impl<'a> Loader<'a> {
                 searched.push(place.group);
             }
         }
-        let mut detail = format!("not in {}", searched.join(", "));
+        // From afar nobody knows where the program is that Windows would look beside.
+        let mut detail = if searched.is_empty() {
+            "not a file of the build itself".to_owned()
+        } else {
+            format!("not in {}", searched.join(", "))
+        };
         if let Some(first) = skipped.first() {
             detail = format!("{detail}; {first}");
         }

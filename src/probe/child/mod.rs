@@ -32,7 +32,8 @@ mod flags {
 }
 #[cfg(windows)]
 mod flags {
-    pub(super) type Flags = libloading::os::windows::LOAD_LIBRARY_FLAGS;
+    /// `LOAD_LIBRARY_FLAGS`
+    pub(super) type Flags = u32;
     /// The child lies elsewhere: this lets the library find what lies beside it, as beside its program.
     pub(super) const OPEN_AS_GGML: Flags = libloading::os::windows::LOAD_WITH_ALTERED_SEARCH_PATH;
     pub(super) const OPEN_LAZILY: Flags = OPEN_AS_GGML;
