@@ -1,7 +1,7 @@
 //! What a check may look at: the facts, and the questions about them that many checks share.
 
 use crate::build::{BackendState, Build};
-use crate::host::facts::{Facts, Gpu, GpuOrigin, OperatingSystem, PciGpu};
+use crate::host::facts::{Facts, Gpu, GpuOrigin, ModelFile, ModelHeader, OperatingSystem, PciGpu};
 use crate::host::windows_facts::{PCI_VENDOR_NVIDIA, WindowsFacts};
 use crate::manifest::generations::{Generation, generation_of_device};
 
@@ -97,6 +97,12 @@ impl<'a> Context<'a> {
             self.facts.builds.iter().find(fits)
         };
         in_state(BackendState::Works).or_else(|| in_state(BackendState::Loads)).or_else(|| self.facts.builds.first())
+    }
+
+    /// The models whose header was read.
+    pub fn model_headers(&self) -> Vec<(&'a ModelFile, &'a ModelHeader)> {
+        let models = self.facts.models.value().into_iter().flatten();
+        models.filter_map(|model| Some((model, model.header.as_ref()?))).collect()
     }
 
     /// How a build is named to people.

@@ -3,7 +3,7 @@
 use super::over_builds::over_builds;
 use super::{Check, Context, Finding, Group, Remedy, file_name};
 use crate::build::Build;
-use crate::host::facts::ModelFile;
+use crate::host::facts::ModelHeader;
 
 pub(super) struct ModelsKnownToBuild;
 
@@ -23,19 +23,12 @@ impl Check for ModelsKnownToBuild {
         Group::Models
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let models: Vec<&ModelFile> = context
-            .facts
-            .models
-            .value()
-            .into_iter()
-            .flatten()
-            .filter(|model| model.header.as_ref().is_some_and(|header| header.architecture.is_some()))
-            .collect();
-        if models.is_empty() {
+        let read = context.model_headers();
+        if read.is_empty() {
             return vec![self.skip("no model's header was read")];
         }
         over_builds(self, *context, |build| {
-            let strange = models.iter().filter_map(|model| Some((model, unknown_to(build, model)?)));
+            let strange = read.iter().filter_map(|(model, header)| Some((model, unknown_to(build, header)?)));
             strange
                 .map(|(model, architecture)| {
                     self.warn(format!(
@@ -51,8 +44,7 @@ impl Check for ModelsKnownToBuild {
     }
 }
 
-fn unknown_to<'a>(build: &Build, model: &'a ModelFile) -> Option<&'a str> {
-    let header = model.header.as_ref().filter(|header| header.vocabulary)?;
-    let architecture = header.architecture.as_deref()?;
+fn unknown_to<'a>(build: &Build, header: &'a ModelHeader) -> Option<&'a str> {
+    let architecture = header.architecture.as_deref().filter(|_| header.vocabulary)?;
     build.unknown_architectures.iter().any(|unknown| unknown == architecture).then_some(architecture)
 }

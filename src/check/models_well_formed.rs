@@ -20,14 +20,7 @@ impl Check for ModelsWellFormed {
         Group::Models
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let read: Vec<_> = context
-            .facts
-            .models
-            .value()
-            .into_iter()
-            .flatten()
-            .filter_map(|model| Some((model, model.header.as_ref()?)))
-            .collect();
+        let read = context.model_headers();
         if read.is_empty() {
             return vec![self.skip("no model's header was read")];
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Check, Context, Finding, Group, Remedy, file_name};
-use crate::host::facts::{ModelFile, ModelHeader};
+use crate::host::facts::ModelFile;
 
 pub(super) struct ProjectorsFitModels;
 
@@ -23,14 +23,7 @@ impl Check for ProjectorsFitModels {
         Group::Models
     }
     fn run(&self, context: &Context<'_>) -> Vec<Finding> {
-        let read: Vec<(&ModelFile, &ModelHeader)> = context
-            .facts
-            .models
-            .value()
-            .into_iter()
-            .flatten()
-            .filter_map(|model| Some((model, model.header.as_ref()?)))
-            .collect();
+        let read = context.model_headers();
         let projectors: Vec<_> = read.iter().filter(|(_, header)| !header.projector_widths.is_empty()).collect();
         if projectors.is_empty() {
             return vec![self.skip("no projector was found")];

@@ -196,12 +196,18 @@ pub(super) fn library(context: Context<'_>, name: &str) -> Remedy {
 /// Alpine's.
 pub(super) fn package(context: Context<'_>, title: &str, names: [&str; 5]) -> Remedy {
     let [debian, fedora, arch, suse, alpine] = names;
+    // An image runs as root, has no sudo, and its package lists are as old as it is.
+    let container = context.container().is_some();
+    let root = if container { "" } else { "sudo " };
     match context.family() {
+        Family::Ubuntu | Family::Debian if container => {
+            Remedy::command(title, format!("apt-get update && apt-get install -y {debian}"))
+        }
         Family::Ubuntu | Family::Debian => Remedy::command(title, format!("sudo apt install {debian}")),
-        Family::Fedora | Family::RedHat => Remedy::command(title, format!("sudo dnf install {fedora}")),
-        Family::Arch => Remedy::command(title, format!("sudo pacman -S {arch}")),
-        Family::Suse => Remedy::command(title, format!("sudo zypper install {suse}")),
-        Family::Alpine => Remedy::command(title, format!("sudo apk add {alpine}")),
+        Family::Fedora | Family::RedHat => Remedy::command(title, format!("{root}dnf install {fedora}")),
+        Family::Arch => Remedy::command(title, format!("{root}pacman -S {arch}")),
+        Family::Suse => Remedy::command(title, format!("{root}zypper install {suse}")),
+        Family::Alpine => Remedy::command(title, format!("{root}apk add {alpine}")),
         Family::Nixos | Family::Windows | Family::Other => {
             Remedy::advice(format!("{title}: `{debian}` in Debian's naming"))
         }

@@ -272,7 +272,8 @@ fn take_back(step: Step, store: &Store, lock: &StoreLock) -> Result<String, Inst
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::facts::PartialDownload;
+    use crate::host::facts::{Fact, HostFacts, Origin, PartialDownload};
+    use crate::host::windows_facts::WindowsFacts;
     use crate::units::Bytes;
 
     #[test]
@@ -297,5 +298,40 @@ mod tests {
         assert_eq!(undo(&store, &lock).unwrap().len(), 1);
         assert_eq!(fs_err::read_to_string(&path).unwrap(), "half");
         assert!(steps(&store).unwrap().is_empty());
+    }
+
+    #[test]
+    fn only_marks_in_our_store_are_taken_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        let (ours, foreign) = (folder.path().join("builds").join("ggml.dll"), PathBuf::from("elsewhere/ggml.dll"));
+        let marked = Fact::known(vec![ours.clone(), foreign], Origin::File);
+        let windows = WindowsFacts { marked_files: marked, ..WindowsFacts::default() };
+        let facts = Facts { host: HostFacts { windows: Some(windows), ..HostFacts::default() }, ..Facts::default() };
+        assert_eq!(plan(&facts, &store).unwrap(), [Repair::Unmark { path: ours }]);
+    }
+
+    #[cfg(windows)]
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    fn a_mark_is_taken_off_and_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        let lock = store.lock().unwrap();
+        let path = folder.path().join("builds").join("ggml.dll");
+        fs_err::write(&path, "MZ").unwrap();
+        let mark = "[ZoneTransfer]\r\nZoneId=3\r\n";
+        if fs_err::write(mark_of_the_web::stream(&path), mark).is_err() {
+            eprintln!("skipped: this file system has no second streams (wine's has none)");
+            return;
+        }
+        let files = [folder.path().join("builds")];
+        assert_eq!(mark_of_the_web::marked_files(&files).value(), Some(&vec![path.clone()]));
+        let step = apply(&Repair::Unmark { path: path.clone() }, &store, &lock).unwrap().unwrap();
+        remember(&store, step).unwrap();
+        assert_eq!(mark_of_the_web::marked_files(&files).value(), Some(&Vec::new()));
+        undo(&store, &lock).unwrap();
+        assert_eq!(fs_err::read_to_string(mark_of_the_web::stream(&path)).unwrap(), mark);
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), "MZ");
     }
 }
