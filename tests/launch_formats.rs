@@ -218,6 +218,74 @@ fn compose_carries_the_script_and_asks_for_the_gpu() {
     assert_eq!(second["healthcheck"]["test"][5], "http://127.0.0.1:8081/health");
 }
 
+/// The schemas of both readers, as far as our files go. A file with a key misspelled must not pass.
+#[test]
+fn what_is_written_keeps_to_the_readers_schemas() {
+    let scripts = ["/srv/a.sh".to_owned(), "/srv/b.sh".to_owned()];
+    for launch in [launch(&plan(NASTY)), two()] {
+        for (file, schema, misspelled) in [
+            (
+                compose::script(&launch).unwrap(),
+                include_str!("launch/compose.schema.json"),
+                ("healthcheck", "healthchek"),
+            ),
+            (
+                llama_swap::script(&self::launch(&plan("/m/a.gguf")), &scripts).unwrap(),
+                include_str!("launch/llama-swap.schema.json"),
+                ("checkEndpoint", "checkEndpont"),
+            ),
+            (
+                llama_swap::script(&two(), &scripts).unwrap(),
+                include_str!("launch/llama-swap.schema.json"),
+                ("members", "membres"),
+            ),
+        ] {
+            let program = format!(
+                "import sys, json, yaml, jsonschema
+text = sys.stdin.buffer.read().decode()
+schema = json.loads({schema:?})
+errors = lambda text: [error.message for error in jsonschema.Draft7Validator(schema).iter_errors(yaml.safe_load(text))]
+print(json.dumps([errors(text), errors(text.replace({:?} + ':', {:?} + ':'))]))",
+                misspelled.0, misspelled.1
+            );
+            let Some(found) = python("jsonschema", &program, &file.text) else { return };
+            assert_eq!(found[0].as_array().unwrap().len(), 0, "{}: {}", file.name, found[0]);
+            assert!(!found[1].as_array().unwrap().is_empty(), "{}: a misspelled key passed", file.name);
+        }
+    }
+}
+
+/// The reader of PyPI's `compose-spec`, in the folder that `.ci/fetch-compose-spec.sh` fills.
+#[test]
+#[ignore = "needs compose-spec from PyPI"]
+#[expect(clippy::disallowed_methods, reason = "a field test asks where its artifacts are")]
+fn a_strict_reader_of_compose_files_reads_ours() {
+    let cache = std::env::var_os("LLAMA_DOCTOR_FIELD_CACHE").map_or_else(
+        || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/llama-doctor-field"),
+        std::path::PathBuf::from,
+    );
+    let python = cache.join("compose-spec/bin/python");
+    if !python.is_file() {
+        println!("skipped: {} is not here; .ci/fetch-compose-spec.sh brings it", python.display());
+        return;
+    }
+    // It does not know that `on-failure` may carry a count, which the specification allows.
+    let program = "import sys, compose_spec
+text = open(sys.argv[1]).read().replace('on-failure:5', 'on-failure')
+compose_spec.PyCompose.from_yaml(text)
+try:
+    compose_spec.PyCompose.from_yaml(text.replace('healthcheck:', 'healthchek:', 1))
+    sys.exit('a misspelled key passed')
+except ValueError:
+    pass";
+    let folder = tempfile::tempdir().unwrap();
+    for launch in [launch(&plan("/models/a b.gguf")), two()] {
+        let (path, _) = compose::script(&launch).unwrap().write(folder.path(), true).unwrap();
+        let output = Command::new(&python).args(["-c", program]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn what_a_format_cannot_carry_is_refused_by_name() {
     let newline = launch(&plan("/models/a\nb.gguf"));

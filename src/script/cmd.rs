@@ -63,8 +63,7 @@ exit /b %errorlevel%
 fn one(launch: &Launch) -> Result<String, Refused> {
     let server = &launch.servers[0];
     let mut text = format!(
-        "set server={}
-set strict=no
+        "set strict=no
 set check=yes
 set extra=
 :options
@@ -80,23 +79,35 @@ set context={}
 if %check%==no goto start
 
 ",
-        quote::cmd(&launch.server)?,
         launch.rungs[0].contexts[0]
     );
     text.push_str(&checks(launch)?);
-    let _ = write!(text, "\n:start\nrem {}\nset arguments=\n", quote::cmd_comment(&server.title));
+    let _ = writeln!(text, "\n:start\nrem {}", quote::cmd_comment(&server.title));
+    // One line, and no variable but those of numbers: a `%` in a name is safe only where it is read once.
+    let mut command = quote::cmd(&launch.server)?;
     for argument in &server.arguments {
-        let _ = writeln!(text, "rem   {}", quote::cmd_comment(&why::reason(argument, server, launch)));
-        let value = match &argument.value {
-            Some(_) if argument.id == "context" => " %context%".to_owned(),
-            Some(value) => format!(" {}", bare_or_quoted(value)?),
-            None => String::new(),
-        };
-        let _ = writeln!(text, "set arguments=%arguments% {}{value}", bare_or_quoted(&argument.flag)?);
+        let reason = format!("{}: {}", argument.flag, why::reason(argument, server, launch));
+        let _ = writeln!(text, "rem   {}", quote::cmd_comment(&reason));
+        let _ = write!(command, " {}", bare_or_quoted(&argument.flag)?);
+        match &argument.value {
+            Some(_) if argument.id == "context" => command.push_str(" %context%"),
+            Some(value) => {
+                let _ = write!(command, " {}", bare_or_quoted(value)?);
+            }
+            None => {}
+        }
     }
-    text.push_str("%server% %arguments%%extra%\nexit /b %errorlevel%\n");
+    if command.encode_utf16().count() > LONGEST_LINE {
+        let reason = "cmd reads no line of more than 8191 characters; the PowerShell script does";
+        return Err(Refused { word: command, dialect: "a cmd script", reason });
+    }
+    let _ = writeln!(text, "{command}%extra%\nexit /b %errorlevel%");
     Ok(text)
 }
+
+/// Less room for what is given to the script.
+/// Source: <https://learn.microsoft.com/troubleshoot/windows-client/shell-experience/command-line-string-limitation>
+const LONGEST_LINE: usize = 8191 - 1024;
 
 /// Quotes only what needs them, so that a flag reads as a flag.
 fn bare_or_quoted(word: &str) -> Result<String, Refused> {
@@ -115,42 +126,40 @@ fn short_enough(path: &str) -> Result<String, Refused> {
     quote::cmd(path)
 }
 
+/// Jumps instead of blocks in parentheses: a name may hold some.
 fn checks(launch: &Launch) -> Result<String, Refused> {
-    let mut text = String::from(
-        "where %server% >nul 2>nul
-if errorlevel 1 if not exist %server% (
-    >&2 echo llama-doctor: the program %server% is missing: llama-doctor install
-    exit /b 3
-)
-",
+    let program = quote::cmd(&launch.server)?;
+    let mut text = format!(
+        "if exist {program} goto program_is_here
+where {program} >nul 2>nul && goto program_is_here
+>&2 echo llama-doctor: the program {program} is missing: llama-doctor install
+exit /b 3
+:program_is_here
+"
     );
     let files = launch.servers.iter().flat_map(|server| server.files.iter().map(move |file| (server, file)));
-    for (server, file) in files {
-        let path = short_enough(&file.path)?;
+    for (index, (server, file)) in files.enumerate() {
+        let (number, path) = (index + 1, short_enough(&file.path)?);
         let words = server.fetch.iter().map(|word| bare_or_quoted(word)).collect::<Result<Vec<_>, _>>()?;
-        let fetch = if words.is_empty() {
-            String::new()
-        } else {
-            format!("    >&2 echo llama-doctor: fetch it: {}\n", words.join(" "))
-        };
         let _ = write!(
             text,
-            "set file={path}
-if not exist %file% (
-    >&2 echo llama-doctor: the model file %file% is missing
-{fetch}    exit /b 3
-)
+            "if exist {path} goto file_{number}_is_here
+>&2 echo llama-doctor: the model file {path} is missing
 "
         );
+        if !words.is_empty() {
+            let _ = writeln!(text, ">&2 echo llama-doctor: fetch it: {}", words.join(" "));
+        }
+        let _ = write!(text, "exit /b 3\n:file_{number}_is_here\n");
         if let Some(bytes) = file.bytes {
             // As text: cmd's numbers have 32 bits.
             let _ = write!(
                 text,
-                "for %%f in (%file%) do set size=%%~zf
-if not \"%size%\"==\"{bytes}\" (
-    >&2 echo llama-doctor: %file% has %size% bytes, and {bytes} were planned for: another file, or a broken download
-    exit /b 5
-)
+                "for %%f in ({path}) do set size=%%~zf
+if \"%size%\"==\"{bytes}\" goto file_{number}_is_right
+>&2 echo llama-doctor: {path} has %size% bytes, and {bytes} were planned for: another file, or a broken download
+exit /b 5
+:file_{number}_is_right
 ",
                 bytes = bytes.0
             );
