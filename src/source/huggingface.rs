@@ -1,23 +1,23 @@
 //! The Hugging Face hub and its mirrors: which files a repository has at which commit, and what the hub's refusals mean.
 
-use reqwest::header::HeaderMap;
-use serde::Deserialize;
 use thiserror::Error;
 use url::Url;
 
-use super::hub_cache::{expand_home, is_true};
 use super::quantization::GgufName;
 use super::repository::{Commit, RepositoryId, RepositoryPath};
-use crate::host::{Host, environment};
+use crate::host::Host;
 use crate::net;
 use crate::net::client::{Answer, Ask, Client, Secret};
 use crate::net::digest::Sha256Digest;
 use crate::net::redirect::Redirects;
-use crate::units::{Bytes, MIB};
 
-const PUBLIC_ENDPOINT: &str = "https://huggingface.co/";
-/// A page of a tree has at most 1000 entries of some 300 bytes.
-const LARGEST_ANSWER: Bytes = Bytes(32 * MIB);
+mod answers;
+mod settings;
+
+pub use answers::linked_sha256;
+use answers::{Info, Refs, TreeEntry, error_code, next_page, parse, same_host};
+pub use settings::{endpoint, is_offline, token};
+
 /// A repository of a hundred thousand files is no model.
 const MOST_PAGES: usize = 100;
 /// A mirror that hides the sha256 of more models than this is not asked for each.
@@ -104,35 +104,6 @@ pub struct HuggingFace<'a> {
     client: &'a Client,
     endpoint: Url,
     token: Option<Secret>,
-}
-
-/// `HF_ENDPOINT`, or the public hub. Ends in a slash.
-pub fn endpoint(host: &Host) -> Result<Url, HubError> {
-    let Some(text) = host.text_variable(environment::HF_ENDPOINT.name) else {
-        return Url::parse(PUBLIC_ENDPOINT).map_err(|_| HubError::BadEndpoint(PUBLIC_ENDPOINT.to_owned()));
-    };
-    let url = Url::parse(&format!("{}/", text.trim_end_matches('/'))).ok();
-    url.filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
-        .ok_or(HubError::BadEndpoint(text))
-}
-
-/// `HF_HUB_OFFLINE` as the Python hub reads it.
-pub fn is_offline(host: &Host) -> bool {
-    host.text_variable(environment::HF_HUB_OFFLINE.name).is_some_and(|text| is_true(&text))
-}
-
-/// `HF_TOKEN`, else the file that `hf auth login` writes.
-pub fn token(host: &Host) -> Option<String> {
-    let clean = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    if let Some(token) = host.text_variable(environment::HF_TOKEN.name).and_then(clean) {
-        return Some(token);
-    }
-    let folder = |name: &str| host.variable(name).map(|path| expand_home(host, path.into()));
-    let home = folder(environment::HF_HOME.name)
-        .or_else(|| Some(folder(environment::XDG_CACHE_HOME.name)?.join("huggingface")))
-        .or_else(|| Some(host.home()?.join(".cache").join("huggingface")));
-    let path = folder(environment::HF_TOKEN_PATH.name).or_else(|| Some(home?.join("token")))?;
-    host.read_to_string(path).ok().and_then(clean)
 }
 
 impl<'a> HuggingFace<'a> {
@@ -300,162 +271,5 @@ impl<'a> HuggingFace<'a> {
             }
             _ => return None,
         })
-    }
-}
-
-fn error_code(headers: &HeaderMap) -> Option<&str> {
-    headers.get("x-error-code")?.to_str().ok()
-}
-
-/// `X-Linked-ETag` of the first hop: the sha256 of a file that is stored outside git.
-pub fn linked_sha256(headers: &HeaderMap) -> Option<Sha256Digest> {
-    headers.get("x-linked-etag")?.to_str().ok()?.trim_start_matches("W/").trim_matches('"').parse().ok()
-}
-
-fn same_host(one: &Url, other: &Url) -> bool {
-    one.origin() == other.origin()
-}
-
-/// `Link: <…>; rel="next"`
-fn next_page(headers: &HeaderMap, base: &Url) -> Option<Url> {
-    let links = headers.get("link")?.to_str().ok()?;
-    let next = links.split(',').find(|link| link.contains("rel=\"next\"") || link.contains("rel=next"))?;
-    base.join(next.split_once('<')?.1.split_once('>')?.0).ok()
-}
-
-fn parse<T: serde::de::DeserializeOwned>(answer: Answer) -> Result<T, HubError> {
-    let url = net::shown(&answer.url);
-    let text = answer.text(LARGEST_ANSWER)?;
-    serde_json::from_str(&text).map_err(|error| {
-        let why = if text.trim_start().starts_with('<') { "a web page".to_owned() } else { error.to_string() };
-        HubError::BadAnswer { url, why }
-    })
-}
-
-#[derive(Debug, Deserialize)]
-struct Refs {
-    branches: Vec<Branch>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Branch {
-    name: String,
-    target_commit: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Info {
-    sha: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct TreeEntry {
-    #[serde(rename = "type")]
-    kind: String,
-    path: String,
-    #[serde(default)]
-    size: u64,
-    #[serde(default)]
-    oid: String,
-    lfs: Option<Lfs>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Lfs {
-    oid: String,
-    size: Option<u64>,
-}
-
-impl TreeEntry {
-    fn add_to(self, listing: &mut Listing) {
-        if self.kind != "file" {
-            return;
-        }
-        let Ok(name) = self.path.parse() else {
-            listing.refused.push(self.path.escape_debug().to_string());
-            return;
-        };
-        let sha256: Option<Sha256Digest> = self.lfs.as_ref().and_then(|lfs| lfs.oid.parse().ok());
-        let git_hash =
-            (self.oid.len() == 40 && self.oid.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(self.oid);
-        let Some(etag) = sha256.map(|digest| digest.to_string()).or(git_hash) else {
-            listing.refused.push(format!("{name} (its hash is not one)"));
-            return;
-        };
-        let bytes = self.lfs.as_ref().and_then(|lfs| lfs.size).unwrap_or(self.size);
-        listing.files.push(RemoteFile { name, bytes, sha256, etag });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-
-    fn host(variables: &[(&str, &str)], root: &std::path::Path) -> Host {
-        let environment = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Host::Recorded { root: root.to_owned(), environment, outputs: BTreeMap::new() }
-    }
-
-    #[test]
-    fn the_token_is_looked_for_as_the_python_hub_does() {
-        let root = tempfile::tempdir().unwrap();
-        fs_err::create_dir_all(root.path().join("home/u/.cache/huggingface")).unwrap();
-        fs_err::write(root.path().join("home/u/.cache/huggingface/token"), "hf_login\n").unwrap();
-        fs_err::write(root.path().join("mine"), "hf_file").unwrap();
-        let home = (if cfg!(windows) { "USERPROFILE" } else { "HOME" }, "/home/u");
-        assert_eq!(token(&host(&[home], root.path())).as_deref(), Some("hf_login"));
-        assert_eq!(token(&host(&[home, ("HF_TOKEN_PATH", "/mine")], root.path())).as_deref(), Some("hf_file"));
-        assert_eq!(token(&host(&[home, ("HF_TOKEN", " hf_x ")], root.path())).as_deref(), Some("hf_x"));
-        assert_eq!(token(&host(&[home, ("HF_HOME", "/none")], root.path())), None);
-    }
-
-    #[test]
-    fn the_endpoint_is_a_web_address() {
-        let root = std::path::Path::new("/");
-        let of = |text| endpoint(&host(&[("HF_ENDPOINT", text)], root)).map(String::from);
-        assert_eq!(of("https://mirror.example/hf").unwrap(), "https://mirror.example/hf/");
-        assert!(matches!(of("mirror.example"), Err(HubError::BadEndpoint(_))));
-        assert!(matches!(of("ftp://mirror.example"), Err(HubError::BadEndpoint(_))));
-    }
-
-    #[test]
-    fn a_tree_is_read_and_hostile_names_are_left_out() {
-        let sha256 = "ab".repeat(32);
-        let text = format!(
-            r#"[{{"type": "directory", "path": "sub", "size": 0, "oid": "x"}},
-                {{"type": "file", "path": "m-Q8_0.gguf", "size": 134, "oid": "{0}",
-                  "lfs": {{"oid": "{sha256}", "size": 5000, "pointerSize": 134}}, "xetHash": "y"}},
-                {{"type": "file", "path": "../../evil.gguf", "size": 1, "oid": "{0}"}},
-                {{"type": "file", "path": "README.md", "size": 7, "oid": "{0}"}},
-                {{"type": "file", "path": "odd.gguf", "size": 7, "oid": "../../x"}}]"#,
-            "0".repeat(40)
-        );
-        let entries: Vec<TreeEntry> = serde_json::from_str(&text).unwrap();
-        let mut listing = Listing {
-            repository: "o/r".parse().unwrap(),
-            revision: "main".into(),
-            commit: "0".repeat(40).parse().unwrap(),
-            files: Vec::new(),
-            refused: Vec::new(),
-        };
-        for entry in entries {
-            entry.add_to(&mut listing);
-        }
-        assert_eq!(listing.names(), ["m-Q8_0.gguf", "README.md"]);
-        assert_eq!((listing.files[0].bytes, listing.files[0].etag.as_str()), (5000, sha256.as_str()));
-        assert_eq!((listing.files[1].sha256, listing.files[1].bytes), (None, 7));
-        assert_eq!(listing.refused.len(), 2);
-    }
-
-    #[test]
-    fn the_next_page_is_read_off_the_link_header() {
-        let mut headers = HeaderMap::new();
-        let base = Url::parse("https://hub.example/api/x").unwrap();
-        assert_eq!(next_page(&headers, &base), None);
-        let link = "<https://hub.example/api/x?cursor=abc>; rel=\"next\", <https://hub.example/api/x>; rel=\"first\"";
-        headers.insert("link", link.parse().unwrap());
-        assert_eq!(next_page(&headers, &base).unwrap().query(), Some("cursor=abc"));
     }
 }
