@@ -68,14 +68,14 @@ impl fmt::Display for Failure {
 impl From<crate::archive::Error> for Failure {
     fn from(error: crate::archive::Error) -> Self {
         use crate::archive::Error as E;
-        match &error {
+        match error {
             E::Unknown { .. } => {
                 Self::usage(error).hinted("official builds are .zip files for Windows and .tar.gz files for Linux")
             }
             E::Damaged { .. } => Self::new(Kind::Integrity, error).hinted("download it again"),
             E::Refused { .. } | E::Bomb { .. } => Self::new(Kind::Integrity, error)
                 .hinted("nothing of it was kept. An official archive never looks like this: do not use it"),
-            E::File(_) => Self::environment(error),
+            E::File(error) => error.into(),
         }
     }
 }
@@ -225,7 +225,15 @@ impl From<crate::install::InstallError> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::environment(error)
+        use std::io::ErrorKind;
+        let hint = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                "free some room, or choose another disk with `--home DIR`"
+            }
+            ErrorKind::ReadOnlyFilesystem => "choose a folder that can be written with `--home DIR`",
+            _ => return Self::environment(error),
+        };
+        Self::environment(error).hinted(hint)
     }
 }
 
