@@ -61,6 +61,7 @@ impl Builder<'_> {
         let (compressed, k_rope) = self.compressed_keys(normed, layer);
         if self.model.is_latent() {
             let [q, k, v] = self.absorb(layer, q, compressed, k_rope);
+            let q = self.sharpened(q);
             let v_b = self.weight(layer, "attn_v_b.weight").unwrap_or(NONE);
             return self.attend_latent(inputs, layer, [q, k, v], v_b);
         }
@@ -72,7 +73,17 @@ impl Builder<'_> {
         let q = self.rope_of(layer, q);
         let repeated = self.graph.repeat(k_rope, [rope, heads, tokens, 1]);
         let k = self.graph.concat(k_nope, repeated, 0);
+        let q = self.sharpened(q);
         self.attend(inputs, layer, q, k, v, Attention::PLAIN)
+    }
+
+    /// Queries times a factor that grows with the position, where the file has one.
+    fn sharpened(&mut self, q: Id) -> Id {
+        if !self.has_temperature() {
+            return q;
+        }
+        let scale = self.input_attention_scale();
+        self.graph.mul(q, scale)
     }
 
     /// Positions, for architectures that give them.
