@@ -8,7 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use llama_doctor::binary::{self, Depth};
 
 #[path = "../tests/support/binaries.rs"]
-#[expect(dead_code, reason = "shared with the tests, which use more of it")]
+#[expect(dead_code, unreachable_pub, reason = "shared with the tests, which use more of it")]
 mod binaries;
 
 const LIBRARY_BYTES: u64 = 375_000_000;
