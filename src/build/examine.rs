@@ -158,6 +158,7 @@ pub fn assemble(
         system_info: None,
         devices: Vec::new(),
         mapped: Vec::new(),
+        processor_lacks: Vec::new(),
         tokens: Vec::new(),
         problems,
         probe: None,

@@ -168,6 +168,9 @@ pub struct Build {
     /// The copies of CUDA's libraries that the loaded build really took.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mapped: Vec<PathBuf>,
+    /// What the loaded code was compiled for and the processor lacks: `AVX_VNNI`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processor_lacks: Vec<String>,
     /// A token of a small model for each device, where there was one to try.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<Token>,

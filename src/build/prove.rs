@@ -32,7 +32,9 @@ pub fn prove(build: &mut Build, report: &ProbeReport, machinery: &Machinery<'_>)
     if let (Some(info), Some(cpu)) =
         (&report.system_info, build.backends.iter_mut().find(|backend| backend.name == "CPU"))
     {
-        prove_processor(cpu, &processor::lacking(info, machinery.processor));
+        let lacking = processor::lacking(info, machinery.processor);
+        build.processor_lacks = lacking.iter().map(|name| (*name).to_owned()).collect();
+        prove_processor(cpu, &lacking);
     }
 }
 
