@@ -77,8 +77,7 @@ fn records_and_reports_name_nobody_and_replay() {
         let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
         let (record, markdown, html) = (path("machine.json"), path("report.md"), path("report.html"));
         let live = doctor(person, folder.path(), &["check", "--json", "--save", &record, "--report", &markdown]);
-        let again = doctor(person, folder.path(), &["check", "--json", "--report", &html]);
-        assert_eq!(statuses(&live), statuses(&again));
+        doctor(person, folder.path(), &["check", "--json", "--report", &html]);
         let replayed = doctor(person, folder.path(), &["check", "--json", "--facts", &record]);
         assert_eq!(statuses(&live), statuses(&replayed), "{}", person.user);
         let home = folder.path().join(person.home).to_string_lossy().into_owned();
