@@ -193,6 +193,9 @@ fn power_plan(host: &Host) -> Fact<String> {
             Fact::known("dynamic".to_owned(), Origin::Sysfs)
         }
         (Ok(_), Ok(governor)) => Fact::known(governor.trim().to_owned(), Origin::Sysfs),
+        (Err(error), _) | (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            Fact::unknown("the kernel sets no clock here")
+        }
         (Err(error), _) | (_, Err(error)) => Fact::unknown(error.to_string()),
     }
 }
