@@ -32,6 +32,10 @@ impl Store {
         self.root.join("current")
     }
 
+    pub(super) fn point_nowhere(&self) -> Result<(), InstallError> {
+        Ok(fs_err::remove_file(self.pointer())?)
+    }
+
     #[cfg(unix)]
     pub(super) fn current_id(&self) -> Result<Option<String>, InstallError> {
         match fs_err::read_link(self.pointer()) {
@@ -182,6 +186,9 @@ mod tests {
         store.remove("b2-cpu", &lock).unwrap();
         assert_eq!(store.list().unwrap().len(), 1);
         assert!(matches!(store.find("b2-cpu"), Err(InstallError::NoBuild { .. })));
+        // The last one goes too: there is nothing to use instead.
+        store.remove("b1-cpu", &lock).unwrap();
+        assert!(store.current().unwrap().is_none() && store.list().unwrap().is_empty());
     }
 
     #[test]

@@ -150,11 +150,14 @@ impl Store {
         Ok(path.is_file().then_some(path))
     }
 
-    /// Takes a build off the disk. The one in use stays.
+    /// Takes a build off the disk. The one in use stays while there is another to use instead.
     pub fn remove(&self, id: &str, _: &StoreLock) -> Result<Installed, InstallError> {
         let build = self.find(id)?;
         if self.current_id()?.as_deref() == Some(id) {
-            return Err(InstallError::InUse { id: id.to_owned() });
+            if self.list()?.len() > 1 {
+                return Err(InstallError::InUse { id: id.to_owned() });
+            }
+            self.point_nowhere()?;
         }
         self.discard(&build.path)?;
         Ok(build)
