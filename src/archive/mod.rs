@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub use self::name::{Refusal, safe_name};
+use crate::host::replace;
 use crate::net::digest::Sha256Digest;
 use crate::units::{Bytes, GIB, MIB};
 
@@ -110,10 +111,10 @@ fn without_top(folder: &Path, unpacked: Unpacked, strip: impl Fn(&str) -> bool) 
         return Ok(unpacked);
     }
     let aside = folder.with_extension("top");
-    fs_err::rename(folder.join(top), &aside)?;
+    replace::rename(&folder.join(top), &aside)?;
     // It may hold empty folders still.
-    fs_err::remove_dir_all(folder)?;
-    fs_err::rename(&aside, folder)?;
+    replace::remove_folder(folder)?;
+    replace::rename(&aside, folder)?;
     let short = |name: String| name[prefix.len()..].to_owned();
     Ok(Unpacked {
         files: unpacked.files.into_iter().map(|(name, file)| (short(name), file)).collect(),

@@ -40,6 +40,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = with_usual_rights(builder.prefix(".llama-doctor-")).tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
+    persist(file, path)
+}
+
+/// Gives a finished temporary file its name, replacing a file that is there.
+pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
     // Closed first: Windows does not rename a file that is open for writing.
     rename(&file.into_temp_path(), path)
 }

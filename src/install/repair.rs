@@ -11,7 +11,7 @@ use super::store::{Store, StoreLock};
 use super::{InstallError, stage};
 use crate::build::{BackendState, Build};
 use crate::host::facts::Facts;
-use crate::host::mark_of_the_web;
+use crate::host::{mark_of_the_web, replace};
 
 /// Partial files younger than this may still be wanted.
 const STALE_SECONDS: u64 = 86_400;
@@ -146,7 +146,7 @@ pub fn apply(repair: &Repair, store: &Store, lock: &StoreLock) -> Result<Option<
             // Not under its old ending, by which it would be found as abandoned again.
             let free = (0..).map(|number| folder.join(format!("{number}-{}.aside", name.to_string_lossy())));
             let to = free.into_iter().find(|path| !path.exists()).unwrap_or_else(|| folder.join(name));
-            fs_err::rename(path, &to)?;
+            replace::rename(path, &to)?;
             Some(Step::Moved { from: path.clone(), to })
         }
         Repair::Unmark { path } => {
@@ -216,7 +216,7 @@ pub fn remember(store: &Store, step: Step) -> Result<(), InstallError> {
 fn write_journal(store: &Store, steps: &[Step]) -> Result<(), InstallError> {
     let text = serde_json::to_vec_pretty(steps)
         .map_err(|error| InstallError::Receipt { path: journal(store), why: error.to_string() })?;
-    Ok(crate::host::replace::write(&journal(store), &text)?)
+    Ok(replace::write(&journal(store), &text)?)
 }
 
 /// Takes everything back, the last first, and says what it did.
@@ -248,7 +248,7 @@ fn take_back(step: Step, store: &Store, lock: &StoreLock) -> Result<String, Inst
             format!("removed the link `{}`", path.display())
         }
         Step::Moved { from, to } => {
-            fs_err::rename(&to, &from)?;
+            replace::rename(&to, &from)?;
             format!("brought `{}` back", from.display())
         }
         Step::Unmarked { stream, content } => {
@@ -263,7 +263,7 @@ fn take_back(step: Step, store: &Store, lock: &StoreLock) -> Result<String, Inst
             for file in &files {
                 fs_err::remove_file(file)?;
             }
-            crate::host::replace::write(&build.join(FILE_NAME), receipt.as_bytes())?;
+            replace::write(&build.join(FILE_NAME), receipt.as_bytes())?;
             format!("removed {} added files", files.len())
         }
     })

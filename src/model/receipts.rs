@@ -105,7 +105,7 @@ impl Receipts {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         serde_json::to_writer_pretty(&mut file, &Document { pulled }).map_err(io::Error::from)?;
         file.flush()?;
-        file.persist(&self.path).map_err(|error| error.error)?;
+        crate::host::replace::persist(file, &self.path)?;
         Ok(())
     }
 }

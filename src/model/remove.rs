@@ -32,7 +32,7 @@ pub fn remove(host: &Host, home: &Path, paths: &[PathBuf]) -> Result<u64, Failur
     }
     for path in paths.iter().filter(|path| !in_caches.contains(path)) {
         freed += fs_err::metadata(path)?.len();
-        fs_err::remove_file(path)?;
+        crate::host::replace::remove_file(path)?;
     }
     Ok(freed)
 }

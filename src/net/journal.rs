@@ -99,7 +99,7 @@ impl Journal {
         }
         let fresh = path.with_extension("journal.new");
         fs_err::write(&fresh, text)?;
-        fs_err::rename(&fresh, path)?;
+        crate::host::replace::rename(&fresh, path)?;
         let file = fs_err::OpenOptions::new().append(true).open(path)?;
         Ok(Self { file, identity, arrived })
     }

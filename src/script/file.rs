@@ -77,7 +77,7 @@ impl ScriptFile {
             beside.write_all(&self.bytes())?;
             beside.as_file().sync_all()?;
             set_mode(beside.as_file(), self.executable)?;
-            beside.persist(&path).map_err(|error| error.error)?;
+            crate::host::replace::persist(beside, &path)?;
         }
         Ok((path, written))
     }

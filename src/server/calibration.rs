@@ -1,6 +1,6 @@
 //! What was measured on this machine, kept for later plans: `calibration.toml` beside the builds, to be read and edited by people.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -71,11 +71,7 @@ impl Calibration {
 
     pub fn save(&self, home: &Path) -> Result<(), CalibrationError> {
         fs_err::create_dir_all(home)?;
-        let mut file = tempfile::Builder::new().prefix(".calibration-").tempfile_in(home)?;
-        file.write_all(self.text().as_bytes())?;
-        crate::script::file::set_mode(file.as_file(), false)?;
-        file.persist(home.join(FILE_NAME)).map_err(|error| error.error)?;
-        Ok(())
+        Ok(crate::host::replace::write(&home.join(FILE_NAME), self.text().as_bytes())?)
     }
 
     /// TOML by hand: four kinds of lines do not need a writer.

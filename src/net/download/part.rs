@@ -2,10 +2,10 @@
 
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::host::replace;
 use crate::net::Error;
 use crate::net::digest::Sha256Digest;
 use crate::units::Bytes;
@@ -27,7 +27,7 @@ pub(super) fn journal_path(destination: &Path) -> PathBuf {
 /// Forgets what has arrived.
 pub(super) fn remove(destination: &Path) -> io::Result<()> {
     for path in [journal_path(destination), part_path(destination)] {
-        match fs_err::remove_file(path) {
+        match replace::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -37,19 +37,8 @@ pub(super) fn remove(destination: &Path) -> io::Result<()> {
 
 /// Gives a whole part its name.
 pub(super) fn settle(destination: &Path) -> io::Result<()> {
-    let mut tries = 0;
-    loop {
-        match fs_err::rename(part_path(destination), destination) {
-            // A virus scanner on Windows holds a fresh file for a moment.
-            Err(error) if cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied && tries < 20 => {
-                tries += 1;
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            Err(error) => return Err(error),
-            Ok(()) => break,
-        }
-    }
-    match fs_err::remove_file(journal_path(destination)) {
+    replace::rename(&part_path(destination), destination)?;
+    match replace::remove_file(&journal_path(destination)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

@@ -76,7 +76,7 @@ fn write(path: &Path, kept: &Kept, folder: &Path) {
         fs_err::create_dir_all(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         serde_json::to_writer(&mut file, kept)?;
-        file.persist(path)?;
+        crate::host::replace::persist(file, path)?;
         Ok(())
     };
     if let Err(error) = write() {

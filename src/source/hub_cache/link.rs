@@ -28,7 +28,7 @@ pub(super) fn copy(from: &Path, path: &Path) -> io::Result<()> {
     if fs_err::hard_link(from, &beside).is_err() {
         fs_err::copy(from, &beside)?;
     }
-    fs_err::rename(&beside, path)
+    crate::host::replace::rename(&beside, path)
 }
 
 fn beside(path: &Path) -> PathBuf {

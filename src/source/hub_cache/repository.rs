@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fs_err::File;
 
 use super::{HubCacheError, entries, link};
+use crate::host::replace;
 use crate::net::digest::Sha256Digest;
 use crate::source::repository::{Commit, RepositoryId, RepositoryPath};
 
@@ -150,7 +151,7 @@ impl CachedRepository {
             return Ok(path);
         }
         if just_written {
-            fs_err::rename(&blob, &path)?;
+            replace::rename(&blob, &path)?;
         } else {
             link::copy(&blob, &path)?;
         }
@@ -185,7 +186,7 @@ impl CachedRepository {
         fs_err::create_dir_all(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         io::Write::write_all(&mut file, commit.as_str().as_bytes())?;
-        file.persist(&path).map_err(|error| error.error)?;
+        replace::persist(file, &path)?;
         Ok(())
     }
 
@@ -193,7 +194,7 @@ impl CachedRepository {
     pub fn remove(&self, files: &[CachedFile]) -> Result<u64, HubCacheError> {
         let mut freed = 0;
         for file in files {
-            fs_err::remove_file(&file.path)?;
+            replace::remove_file(&file.path)?;
             if file.blob.is_none() {
                 freed += file.bytes;
             }
@@ -205,7 +206,7 @@ impl CachedRepository {
             if let Some(blob) = file.blob.as_ref().filter(unused)
                 && fs_err::metadata(blob).is_ok()
             {
-                fs_err::remove_file(blob)?;
+                replace::remove_file(blob)?;
                 freed += file.bytes;
             }
         }
