@@ -81,10 +81,8 @@ impl Supervised {
     /// Asks it to end, waits, and kills what is left of its group. A further Ctrl-C cuts the wait short.
     pub fn stop(&mut self, patience: Duration) -> io::Result<ExitStatus> {
         let asked_before = stops_asked();
-        if self.ended()?.is_none() {
-            self.group.ask_to_end(&self.child);
-        }
-        let end = Instant::now() + patience;
+        let hears = self.ended()?.is_none() && self.group.ask_to_end(&self.child);
+        let end = Instant::now() + if hears { patience } else { Duration::ZERO };
         while self.ended()?.is_none() && Instant::now() < end && stops_asked() <= asked_before {
             std::thread::sleep(Duration::from_millis(50));
         }

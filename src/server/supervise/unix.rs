@@ -40,9 +40,9 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
 impl Group {
     /// One signal: llama-server ends at once at the second (b11434 `tools/server/server.cpp`, `signal_handler`).
     #[expect(unsafe_code, reason = "kill has no safe form in std")]
-    pub(super) fn ask_to_end(&mut self, _: &Child) {
+    pub(super) fn ask_to_end(&mut self, _: &Child) -> bool {
         // SAFETY: a system call on a child that is not reaped yet, so the number is still its own.
-        unsafe { libc::kill(self.leader, libc::SIGINT) };
+        unsafe { libc::kill(self.leader, libc::SIGINT) == 0 }
     }
 
     /// The leader, and what it started.

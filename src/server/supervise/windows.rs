@@ -49,11 +49,11 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
 }
 
 impl Group {
-    /// Ctrl-Break: the only console event that a process group of its own receives.
+    /// Ctrl-Break: the only console event that a process group of its own receives. Without a console nobody hears it.
     #[expect(unsafe_code, reason = "console events have no safe form in std")]
-    pub(super) fn ask_to_end(&mut self, child: &Child) {
-        // SAFETY: a call without pointers; a process without a console makes it fail harmlessly.
-        unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, child.id()) };
+    pub(super) fn ask_to_end(&mut self, child: &Child) -> bool {
+        // SAFETY: a call without pointers.
+        unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, child.id()) != 0 }
     }
 
     #[expect(unsafe_code, reason = "job objects have no safe form in std")]
