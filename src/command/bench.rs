@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::fit::plan::Plan;
 use crate::fit::settings::CacheType;
 use crate::report;
-use crate::report::bench::{BenchReport, BenchRun, MeasuredReport};
+use crate::report::bench::{BenchReport, BenchRun, MeasuredReport, Told, configuration_name};
 use crate::script::{Launch, LaunchServer};
 use crate::server::bench::{Client, Measured, Protocol, measure};
 use crate::server::calibration::{Calibration, Row};
@@ -115,14 +115,6 @@ pub(super) fn bench(
     Ok(report)
 }
 
-/// A, B, …, Z, 27, …
-fn configuration_name(index: usize) -> String {
-    u8::try_from(index)
-        .ok()
-        .filter(|index| *index < 26)
-        .map_or_else(|| (index + 1).to_string(), |index| char::from(b'A' + index).to_string())
-}
-
 struct Bench<'a> {
     program: &'a Program,
     protocol: &'a ProtocolArguments,
@@ -149,7 +141,8 @@ impl Bench<'_> {
             let look = |moment| memory::snapshot(moment, pid, &before, &self.gpus().unwrap_or_default());
             let mut client = Client { server, limit: REQUEST_LIMIT };
             let mut tell = |text: &str| self.program.printer.note(&format!("  {}: {text}", planned.name));
-            let measured = measure(&mut client, &self.protocol(planned), planned.plan.ubatch, &look, &mut tell)?;
+            let mut measured = measure(&mut client, &self.protocol(planned), planned.plan.ubatch, &look, &mut tell)?;
+            measured.snapshots.insert(0, memory::snapshot_before(&before));
             let quality = match self.references.get(&planned.files[0].path) {
                 Some(Some(reference)) if !is_reference(planned) => Some(compare(&mut client, reference, &mut tell)?),
                 _ => None,
@@ -161,15 +154,15 @@ impl Bench<'_> {
         for ((planned, server), (measured, quality, ready)) in launch.servers.iter().zip(&fleet.servers).zip(results) {
             let facts = server.facts()?;
             let load = facts.load_of(&planned.files[0].path).cloned().unwrap_or_default();
-            let promises = promise::compare(&planned.plan, &load);
-            let differences = promise::settings_differ(&planned.plan, &load);
-            runs.push(BenchRun::new(
-                planned,
-                measured_report(planned, measured, quality, &promises),
+            let mut promises = promise::compare(&planned.plan, &load);
+            promises.extend(measured.peak_shared().and_then(|shared| promise::spill(&planned.plan, &load, shared)));
+            let told = Told {
+                settings: promise::settings(&planned.plan, &facts, &load),
+                differences: promise::settings_differ(&planned.plan, &facts, &load),
+                fit_messages: facts.fit_messages,
                 promises,
-                differences,
-                ready,
-            ));
+            };
+            runs.push(BenchRun::new(planned, measured_report(planned, measured, quality, &told.promises), told, ready));
         }
         Ok(runs)
     }
@@ -247,7 +240,9 @@ fn measured_report(
         match one.part {
             "model" => here.model = one.measured_bytes,
             "context" => here.context = one.measured_bytes,
-            _ => here.compute = one.measured_bytes,
+            "compute" => here.compute = one.measured_bytes,
+            // Rows of logits, and what spilled: not among llama.cpp's three parts.
+            _ => {}
         }
     }
     for (device, here) in &mut parts {

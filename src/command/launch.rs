@@ -337,7 +337,7 @@ fn run_here(program: &Program, launch: &Launch, out: &Path) -> Result<Vec<RunRep
             url: planned.url(),
             log: server.log(),
             promises: promise::compare(&planned.plan, &load),
-            differences: promise::settings_differ(&planned.plan, &load),
+            differences: promise::settings_differ(&planned.plan, &facts, &load),
         };
         report::launch::print_run(program.printer, &report);
         reports.push(report);

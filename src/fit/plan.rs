@@ -141,6 +141,9 @@ pub struct PlanServer {
     /// By device id, and `Host`.
     pub memory: BTreeMap<String, MemoryParts>,
     pub kv_bytes: Bytes,
+    /// The rows of logits, in RAM; not counted in `memory`, as llama.cpp's breakdown does not.
+    #[serde(default)]
+    pub output_bytes: Bytes,
     /// KV bytes that one more token of context costs.
     pub bytes_per_token: Bytes,
     /// An estimate, not a promise; 0 where a card's bandwidth is not known.

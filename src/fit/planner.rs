@@ -175,6 +175,7 @@ impl Question<'_> {
             limited_by: found.servers[index].limited_by,
             memory: self.memory(need),
             kv_bytes: Bytes(kv_bytes),
+            output_bytes: Bytes(prediction.output_buffer),
             bytes_per_token: Bytes(per_token),
             tokens_per_second: speed.map_or(0.0, |speed| rounded(speed.decode)),
             prompt_tokens_per_second: speed.map_or(0.0, |speed| rounded(speed.prompt)),

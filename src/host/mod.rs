@@ -8,6 +8,7 @@ pub mod driver_api;
 pub mod environment;
 pub mod facts;
 pub mod file_names;
+pub mod gpu_process_memory;
 pub mod known_dlls;
 #[cfg(unix)]
 mod linux;

@@ -1,6 +1,7 @@
 //! Windows: what the system and its registry say. No program is started for it.
 
 mod antivirus;
+pub(super) mod counters;
 mod driver;
 mod file_version;
 mod registry;

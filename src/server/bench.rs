@@ -69,6 +69,9 @@ pub struct Snapshot {
     pub moment: &'static str,
     pub resident_bytes: Bytes,
     pub vram: Vec<(String, Bytes)>,
+    /// RAM that the GPUs share: pinned buffers, and on Windows what spilled; absent where the system does not count it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_bytes: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -82,6 +85,10 @@ pub struct Measured {
 impl Measured {
     pub fn peak_resident(&self) -> Bytes {
         self.snapshots.iter().map(|one| one.resident_bytes).max().unwrap_or_default()
+    }
+
+    pub fn peak_shared(&self) -> Option<Bytes> {
+        self.snapshots.iter().filter_map(|one| one.shared_bytes).max()
     }
 
     pub fn peak_vram(&self, device: &str) -> Option<Bytes> {
