@@ -65,6 +65,20 @@ pub enum Color {
     Never,
 }
 
+impl Color {
+    /// What `--color` says, wherever it stands; what it cannot mean is for the parser to refuse.
+    pub fn asked_for(words: &[std::ffi::OsString]) -> Self {
+        let words = || words.iter().filter_map(|word| word.to_str());
+        let joined = words().filter_map(|word| word.strip_prefix("--color="));
+        let apart = words().zip(words().skip(1)).filter(|(word, _)| *word == "--color").map(|(_, value)| value);
+        match joined.chain(apart).last() {
+            Some("always") => Self::Always,
+            Some("never") => Self::Never,
+            _ => Self::Auto,
+        }
+    }
+}
+
 /// The name of the hidden subcommand that the prober starts itself with.
 pub const PROBE_CHILD: &str = "probe-child";
 /// The name of the hidden subcommand that asks the CUDA driver.

@@ -8,8 +8,10 @@ use llama_doctor::{command, report};
 
 fn main() -> ExitCode {
     llama_doctor::host::console::prepare();
-    let cli = Cli::parse_from(words::rewritten(std::env::args_os()));
-    set_colors(cli.global.color);
+    let words = words::rewritten(std::env::args_os());
+    // `--help` and mistakes are printed while the words are parsed: the colours are decided before.
+    set_colors(Color::asked_for(&words));
+    let cli = Cli::parse_from(words);
     set_log(&cli.global);
     match command::run(cli) {
         Ok(code) => code,
