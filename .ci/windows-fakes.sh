@@ -9,5 +9,7 @@ mkdir -p "$folder"
 for pair in nvml=nvml nvcuda=nvcuda cudart=cudart64_13; do
   "${compiler[@]}" -shared -o "$folder/${pair#*=}.dll" "${pair%=*}.c"
 done
-"${compiler[@]}" -municode -o "$folder/record-arguments.exe" record_arguments.c
+for pair in record-arguments=record_arguments console=console; do
+  "${compiler[@]}" -municode -o "$folder/${pair%=*}.exe" "${pair#*=}.c"
+done
 echo "$folder"

@@ -7,7 +7,8 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use llama_doctor::fit::plan::Plan;
 use llama_doctor::script::launch::Surroundings;
@@ -119,14 +120,14 @@ fn with_nvidias_libraries_the_chain_goes_as_far_as_the_driver() {
 fn the_processors_build_is_loaded_and_says_what_it_uses() {
     let folder = together(&["win-x64"]);
     let (build, _) = examined(folder.path());
-    let said = build["system_info"].as_str().unwrap_or_default();
-    assert!(said.contains("CPU :") && said.contains("SSE3 = 1"), "{build:#}");
+    let told = build["system_info"].as_str().unwrap_or_default();
+    assert!(told.contains("CPU :") && told.contains("SSE3 = 1"), "{build:#}");
+    let output = doctor(&["check", "-v", "--build", folder.path().to_str().unwrap()]);
+    assert!(said(&output).contains("SSE3 = 1"), "{}", said(&output));
 }
 
-#[test]
-#[ignore = "needs a real build"]
-fn an_official_archive_is_installed_from_the_disk() {
-    let folder = tempfile::tempdir().unwrap();
+/// A zip in the layout of the official releases, with real libraries and a server that records its arguments.
+fn official_archive(folder: &Path) -> PathBuf {
     let mut zip = Zip::default();
     for entry in fs_err::read_dir(real("win-x64")).unwrap() {
         let path = entry.unwrap().path();
@@ -137,8 +138,16 @@ fn an_official_archive_is_installed_from_the_disk() {
         }
     }
     zip = zip.file("llama-server.exe", fs_err::read(fakes().join("record-arguments.exe")).unwrap());
-    let archive = folder.path().join("llama-b11434-bin-win-cpu-x64.zip");
+    let archive = folder.join("llama-b11434-bin-win-cpu-x64.zip");
     fs_err::write(&archive, zip.bytes()).unwrap();
+    archive
+}
+
+#[test]
+#[ignore = "needs a real build"]
+fn an_official_archive_is_installed_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = official_archive(folder.path());
     let home = folder.path().join("home");
     let run = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
@@ -234,7 +243,247 @@ fn a_plan_is_made_and_written_as_cmd() {
     let output = doctor(&["launch", "--plan", plan, "--server", server, "--format", "cmd,ps1", "--out", out]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let names: Vec<_> = fs_err::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(names.iter().any(|path| path.extension().is_some_and(|ending| ending == "cmd")), "{names:?}");
+    let script = names.iter().find(|path| path.extension().is_some_and(|ending| ending == "cmd"));
+    // Run as written, it starts the server with the plan's own arguments.
+    let output = Command::new("cmd").arg("/d").arg("/c").arg(script.unwrap()).arg("--no-check").output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    let arguments = read_arguments(folder.path());
+    for words in [["-c", "32768"], ["-ctk", "f16"], ["--port", "8080"]] {
+        assert!(arguments.windows(2).any(|pair| pair == words), "{words:?}: {arguments:?}");
+    }
+}
+
+#[test]
+#[ignore = "runs with the others"]
+fn a_plan_is_shown_to_people() {
+    let output = doctor(&["fit", "qwen2.5-14b-instruct", "--offline"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    for words in ["RTX 3090: 24.0 GiB", "Recommended:", "llama-doctor launch qwen2.5-14b-instruct"] {
+        assert!(said(&output).contains(words), "{words}: {}", said(&output));
+    }
+}
+
+/// What a person sees in a console of this code page, and the exit code.
+fn in_console(code_page: &str, event: &str, command: &mut Command) -> (String, Option<i32>) {
+    let screen = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    let mut console = Command::new(fakes().join("console.exe"));
+    console.arg(code_page).arg(&screen).arg(event).arg(command.get_program()).args(command.get_args());
+    console.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = console.output().unwrap();
+    (fs_err::read_to_string(&screen).unwrap_or_else(|_| panic!("{}", said(&output))), output.status.code())
+}
+
+#[test]
+#[ignore = "needs the console program"]
+fn a_console_shows_every_character_whatever_its_code_page() {
+    for code_page in ["437", "850", "1252", "65001"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
+        command.args(["inspect", r"C:\Modelle\Größe 模型 €.gguf", "--color", "never"]);
+        let (screen, code) = in_console(code_page, "none", &mut command);
+        assert_eq!(code, Some(2), "{screen}");
+        assert!(screen.contains("Größe 模型 €.gguf"), "{code_page}: {screen}");
+    }
+}
+
+#[test]
+#[ignore = "needs the console program"]
+fn without_colours_a_console_gets_no_escape_sequences() {
+    for arguments in
+        [["--help", "--color", "never"], ["check", "--color", "never"], ["launch", "--help", "--color=never"]]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
+        let (screen, _) = in_console("1252", "none", command.args(arguments));
+        assert!(screen.trim().len() > 200, "{arguments:?}: {screen}");
+        assert!(!screen.contains('\u{1b}'), "{arguments:?}: {screen}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
+    let (screen, _) = in_console("1252", "none", command.arg("--help").env("NO_COLOR", "1"));
+    assert!(!screen.contains('\u{1b}'), "{screen}");
+}
+
+/// `launch --run` with a server that never becomes ready and never ends.
+struct Staying {
+    folder: tempfile::TempDir,
+}
+
+impl Staying {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::copy(fakes().join("record-arguments.exe"), folder.path().join("llama-server.exe")).unwrap();
+        let model = folder.path().join("model.gguf");
+        fs_err::write(&model, b"GGUF").unwrap();
+        let mut plan: Plan = serde_json::from_str(include_str!("launch/qwen2.5-14b.json")).unwrap();
+        plan.options[0].servers[0].arguments[1] = model.to_str().unwrap().to_owned();
+        fs_err::write(folder.path().join("plan.json"), serde_json::to_string(&plan).unwrap()).unwrap();
+        Self { folder }
+    }
+
+    fn command(&self) -> Command {
+        let at = |name: &str| self.folder.path().join(name);
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
+        command.args(["launch", "--run", "--color", "never", "--port", &port, "--plan"]).arg(at("plan.json"));
+        command.arg("--server").arg(at("llama-server.exe")).arg("--out").arg(at("out")).arg("--home").arg(at("home"));
+        command.env("RECORD_AND_STAY", "1");
+        command
+    }
+
+    fn process(&self) -> PathBuf {
+        self.folder.path().join("process")
+    }
+
+    fn wait_until_it_runs(&self) {
+        for _ in 0..600 {
+            if fs_err::read_to_string(self.process()).is_ok_and(|text| text.ends_with('\n')) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("the server did not start");
+    }
+
+    /// A program that runs cannot be written to.
+    fn is_gone(&self) -> bool {
+        let program = self.folder.path().join("llama-server.exe");
+        (0..100).any(|tries| {
+            std::thread::sleep(Duration::from_millis(if tries == 0 { 0 } else { 100 }));
+            fs_err::OpenOptions::new().write(true).open(&program).is_ok()
+        })
+    }
+}
+
+#[test]
+#[ignore = "needs the recording program"]
+fn no_server_outlives_us_however_we_end() {
+    let staying = Staying::new();
+    let mut doctor = staying.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    staying.wait_until_it_runs();
+    let program = staying.folder.path().join("llama-server.exe");
+    assert!(fs_err::OpenOptions::new().write(true).open(program).is_err(), "the server does not run");
+    // TerminateProcess: no handler of ours runs.
+    doctor.kill().unwrap();
+    doctor.wait().unwrap();
+    assert!(staying.is_gone());
+}
+
+#[test]
+#[ignore = "needs the console program"]
+fn ctrl_c_and_ctrl_break_stop_the_server_and_then_us() {
+    for event in ["c", "break"] {
+        let staying = Staying::new();
+        let event = format!("{event}={}", staying.process().display());
+        let (screen, code) = in_console("1252", &event, &mut staying.command());
+        assert_eq!(code, Some(6), "{event}: {screen}");
+        assert!(screen.contains("stopped by the user"), "{event}: {screen}");
+        assert!(staying.is_gone(), "{event}");
+    }
+}
+
+#[test]
+#[ignore = "needs the recording program"]
+fn no_dialog_asks_for_a_missing_library() {
+    // SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX and SEM_NOOPENFILEERRORBOX, inherited by what we start.
+    const QUIET: u32 = 0x8003;
+    let staying = Staying::new();
+    let mut doctor = staying.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    staying.wait_until_it_runs();
+    let text = fs_err::read_to_string(staying.process()).unwrap();
+    let mode: u32 = text.split_whitespace().nth(1).unwrap().parse().unwrap();
+    doctor.kill().unwrap();
+    doctor.wait().unwrap();
+    assert_eq!(mode & QUIET, QUIET, "{mode:#x}");
+}
+
+#[test]
+#[ignore = "needs a real build"]
+fn a_build_in_use_is_replaced_and_the_old_one_goes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let archive = official_archive(folder.path());
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
+        command.args(arguments).env("LLAMA_DOCTOR_HOME", &home).output().unwrap()
+    };
+    let install = ["install", "--offline", "--from", archive.to_str().unwrap()];
+    assert_eq!(run(&install).status.code(), Some(0));
+    let program = home.join("builds").join("b11434-cpu").join("llama-server.exe");
+    let mut server = Command::new(&program).env("RECORD_AND_STAY", "1").spawn().unwrap();
+    let again = run(&install);
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    let removed = run(&["builds", "remove", "b11434-cpu"]);
+    // In use by a program: refused with its name, or moved aside; never half a build.
+    let listed = said(&run(&["builds", "list"]));
+    assert_eq!(removed.status.success(), !listed.contains("b11434-cpu"), "{}\n{listed}", said(&removed));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(run(&install).status.code(), Some(0));
+    assert!(program.is_file());
+}
+
+#[test]
+#[ignore = "needs a real build"]
+fn long_and_odd_folders_are_usable() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = official_archive(folder.path());
+    let deep = "a folder with a long name that nobody would choose ".repeat(5).trim_end().to_owned();
+    let long = folder.path().join(&deep).join("ünïcode 模型");
+    assert!(long.as_os_str().len() > 260);
+    for home in [long.clone(), PathBuf::from(format!(r"\\?\{}", long.display())), folder.path().join("&(two) 50% ^")] {
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
+            command.args(arguments).arg("--home").arg(&home).output().unwrap()
+        };
+        let output = run(&["install", "--offline", "--from", archive.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}: {}", home.display(), said(&output));
+        let output = run(&["builds", "verify", "b11434-cpu"]);
+        assert_eq!(output.status.code(), Some(0), "{}: {}", home.display(), said(&output));
+    }
+}
+
+#[test]
+#[ignore = "runs with the others"]
+fn drives_and_shares_are_paths_and_never_repositories() {
+    let folder = tempfile::tempdir().unwrap();
+    for model in [
+        r"C:\no\model.gguf",
+        "C:/no/model.gguf",
+        "C:model.gguf",
+        r"\\no-such-host\share\model.gguf",
+        r"\\?\C:\no\model.gguf",
+    ] {
+        let output = doctor(&["fit", model, "--offline", "--gpu", "rtx-3090"]);
+        assert_eq!(output.status.code(), Some(2), "{model}: {}", said(&output));
+        assert!(said(&output).contains(&format!("`{model}` is not on this machine")), "{model}: {}", said(&output));
+    }
+    let output = doctor(&["builds", "list", "--home", r"\\no-such-host\share"]);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", said(&output));
+    // A model that is called like a device gets a script that is not.
+    let mut plan: Plan = serde_json::from_str(include_str!("launch/qwen2.5-14b.json")).unwrap();
+    plan.models[0].name = "con".to_owned();
+    plan.options[0].servers[0].arguments[1] = r"C:\models\con.gguf".to_owned();
+    let file = folder.path().join("plan.json");
+    fs_err::write(&file, serde_json::to_string(&plan).unwrap()).unwrap();
+    let out = folder.path().join("out");
+    let words = ["launch", "--format", "cmd,ps1,sh", "--plan", file.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let output = doctor(&words);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    for entry in fs_err::read_dir(&out).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert_eq!(llama_doctor::host::file_names::unusable_on_windows(&name), None, "{name}");
+    }
+}
+
+#[test]
+#[ignore = "runs with the others"]
+fn facts_of_windows_are_read_by_hand() {
+    let answer = json(&["check", "--json"]);
+    let host = &answer["host"];
+    assert!(host["distribution"]["value"].as_str().unwrap().starts_with("Windows 1"), "{host:#}");
+    let windows = &host["windows"];
+    for fact in ["visual_cpp_runtime", "long_paths", "developer_mode", "smart_app_control", "commit_limit"] {
+        assert!(windows.get(fact).is_some(), "{fact}: {windows:#}");
+    }
+    assert!(host["memory_total"]["value"].as_u64().unwrap() > 1 << 30, "{host:#}");
 }
 
 /// A launch whose server writes down its arguments and answers 7.
