@@ -99,6 +99,7 @@ pub(super) fn prepare(
         host: place.host.clone(),
         port: place.port,
         api_key_file: api_key_file.as_deref().map(text).transpose()?,
+        device_name: device_name(&server.path),
     };
     Ok(Launch::from_plan(&plan, option, &around)?)
 }
@@ -201,6 +202,16 @@ pub(super) fn find_server(program: &Program, place: &LaunchArguments) -> Result<
     let path = named_server(place, name)?;
     let build = build_of(&path);
     Ok(ServerProgram { path, build })
+}
+
+/// Plans name cards as the CUDA backend does. A build that has Vulkan and no CUDA calls them `Vulkan0`.
+fn device_name(server: &Path) -> Option<&'static str> {
+    let folder = server.parent()?;
+    let has = |backend: &str| {
+        let names = [format!("libggml-{backend}.so"), format!("ggml-{backend}.dll")];
+        names.iter().any(|name| folder.join(name).is_file())
+    };
+    (has("vulkan") && !has("cuda")).then_some("Vulkan")
 }
 
 /// From what the program and its libraries export, without running them.

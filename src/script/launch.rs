@@ -86,6 +86,8 @@ pub struct Surroundings {
     /// The first server's port instead of the plan's; the next servers count up.
     pub port: Option<u16>,
     pub api_key_file: Option<String>,
+    /// What the server calls its GPUs, where that is not `CUDA`.
+    pub device_name: Option<&'static str>,
 }
 
 #[derive(Debug, Error)]
@@ -215,6 +217,12 @@ fn servers(plan: &Plan, option: &PlanOption, around: &Surroundings) -> Result<Ve
         if let Some(file) = &around.api_key_file {
             set(&mut arguments, "api-key-file", file);
         }
+        if let Some(name) = around.device_name {
+            for argument in arguments.iter_mut().filter(|one| ["device", "override-tensor"].contains(&one.id.as_str()))
+            {
+                argument.value = argument.value.take().map(|value| value.replace("CUDA", name));
+            }
+        }
         let host = value(&arguments, "host").unwrap_or("127.0.0.1").to_owned();
         if is_public(&host) && value(&arguments, "api-key-file").is_none() {
             return Err(LaunchError::PublicWithoutKey(host));
@@ -324,6 +332,14 @@ pub(crate) mod tests {
         }
         let around = Surroundings { server: "llama-server".to_owned(), ..Surroundings::default() };
         Launch::from_plan(&plan, 0, &around).unwrap()
+    }
+
+    #[test]
+    fn a_build_of_another_backend_hears_its_own_names() {
+        let around = Surroundings { device_name: Some("Vulkan"), ..Surroundings::default() };
+        let launch = Launch::from_plan(&plan(), 0, &around).unwrap();
+        assert_eq!(value(&launch.servers[0].arguments, "device"), Some("Vulkan0"));
+        assert_eq!(launch.gpus[0].id, "CUDA0");
     }
 
     #[test]
