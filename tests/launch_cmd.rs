@@ -96,12 +96,21 @@ impl Machine {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "wine's own variable tells it from Windows")]
+fn is_wine() -> bool {
+    std::env::var_os("WINEPREFIX").is_some()
+}
+
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn every_argument_arrives_and_the_exit_code_passes() {
     for name in NASTY {
+        if is_wine() && !name.is_ascii() {
+            println!("skipped under wine: {name} (its cmd reads scripts in the ANSI code page, whatever chcp says)");
+            continue;
+        }
         let machine = Machine::new(name);
         let output = machine.run(&["--alias", "mine"]);
         assert_eq!(output.status.code(), Some(ECHO_CODE.into()), "{name}: {}", said(&output));
