@@ -36,6 +36,13 @@ pub struct StoreLock {
     _file: fs_err::File,
 }
 
+/// Windows keeps the files of a program that runs: what cannot go now goes when the store is locked the next time.
+fn remove_or_leave(folder: &Path) {
+    if let Err(error) = replace::remove_folder(folder) {
+        tracing::debug!(%error, "left for the next time");
+    }
+}
+
 impl Store {
     pub fn new(root: PathBuf) -> Self {
         Self { root }
@@ -73,7 +80,7 @@ impl Store {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(STAGING) || name.starts_with(TRASH) {
-                replace::remove_folder(&entry.path())?;
+                remove_or_leave(&entry.path());
             }
         }
         Ok(())
@@ -103,12 +110,12 @@ impl Store {
     /// Out of sight at once, then off the disk.
     pub(super) fn discard(&self, path: &Path) -> Result<(), InstallError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let trash = self.builds().join(format!("{TRASH}{name}"));
-        if trash.exists() {
-            replace::remove_folder(&trash)?;
-        }
+        // Of its own name each time: an earlier one may still be held by a program that runs.
+        let trash = (0u32..).map(|number| self.builds().join(format!("{TRASH}{name}-{number}")));
+        let trash = trash.into_iter().find(|trash: &PathBuf| !trash.exists()).unwrap_or_else(|| path.to_owned());
         replace::rename(path, &trash)?;
-        Ok(replace::remove_folder(&trash)?)
+        remove_or_leave(&trash);
+        Ok(())
     }
 
     /// Every installed build, by name. Folders without a receipt are not ours and are left alone.
