@@ -2,6 +2,8 @@
 # Builds for Windows x86_64 and runs the test suite under wine, then the end-to-end tests with a fake GPU in System32.
 # What wine cannot answer is tested on parsers and recorded data instead: PowerShell (its powershell.exe is a stub that
 # exits 0), the symlink privilege (never needed there), Defender, the real console, MSVC's linker.
+# Nor does it send Ctrl-Break to a group, hand a program's error mode on, resolve paths of more than 260 characters, know
+# consoles without escape sequences, or count GPU memory by process.
 #   .ci/windows-test.sh              everything
 #   .ci/windows-test.sh suite|ends   one half
 set -euo pipefail
