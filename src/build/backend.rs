@@ -120,7 +120,7 @@ fn variant(file: &str) -> String {
 }
 
 /// The CUDA major version that a file is linked with; of a file that links CUDA in, the one that wrote its code.
-fn runtime_major(image: &Image, ptx: Option<crate::units::CudaVersion>) -> Option<u32> {
+pub(super) fn runtime_major(image: &Image, ptx: Option<crate::units::CudaVersion>) -> Option<u32> {
     let of_name = |name: &String| {
         let name = name.to_ascii_lowercase();
         ["libcudart.so.", "libcublas.so."]

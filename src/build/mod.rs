@@ -1,6 +1,7 @@
 //! The llama.cpp builds on this machine: what each is, which backends it has, and whether CUDA works in it.
 
 pub mod archive;
+pub mod at_hand;
 mod backend;
 pub mod classify;
 pub mod cuda_libraries;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::build::at_hand::CudaBackend;
 use crate::fit::settings::{CacheType, FlashAttention, GpuLayers, LoadMode, SplitMode, TensorOverride};
 use crate::units::{BuildTag, Bytes};
 
@@ -135,6 +136,9 @@ pub struct FitArguments {
     /// Neither use nor keep what `bench` measured on this machine
     #[arg(long)]
     pub no_calibration: bool,
+    /// Not a flag: the CUDA backend of the build that will run the plan, where it is at hand.
+    #[arg(skip)]
+    pub cuda: Option<CudaBackend>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

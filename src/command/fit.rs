@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::build::Runs;
+use crate::build::at_hand::CudaBackend;
+use crate::build::verdict::{self, Driver};
 use crate::cli::fit::{
     Contexts, CpuMoeLayers, FitArguments, FitCommand, Preference as PreferenceArgument, Slots, SpeculationArgument,
 };
@@ -26,13 +29,22 @@ use crate::units::{BuildTag, Bytes};
 
 pub(super) fn run(program: &Program, command: &FitCommand) -> Result<ExitCode, Failure> {
     let resolved = resolve(program, &command.models)?;
-    let mut plan = answer(program, &command.fit, &resolved, command.explain)?;
+    let arguments = for_this_machine(program, &command.fit)?;
+    let mut plan = answer(program, &arguments, &resolved, command.explain)?;
     if let Some(build) = &command.check_with {
-        plan.second_opinion = second_opinion(program, &command.fit, &resolved, &plan, build)?;
+        plan.second_opinion = second_opinion(program, &arguments, &resolved, &plan, build)?;
     }
     report::fit::print(program.printer, &plan, &command.models)?;
 
     Ok(if plan.recommended.is_some() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The flags, for the build that would run the plan here; a plan for another machine is for the newest that is modelled.
+fn for_this_machine(program: &Program, arguments: &FitArguments) -> Result<FitArguments, Failure> {
+    if !program.global.gpu.is_empty() || program.global.facts.is_some() {
+        return Ok(arguments.clone());
+    }
+    Ok(super::launch::current_server(program)?.fitted(arguments))
 }
 
 /// The plan for `models` as the flags want it; `launch`, `setup` and `bench` start here too.
@@ -144,13 +156,39 @@ fn answer(
         build_tag: Some(build_tag.unwrap_or(NEWEST_TAG)),
         cache_type_k: arguments.cache_type_k,
         cache_type_v: arguments.cache_type_v,
-        kernels: DEFAULT_KERNELS.to_owned(),
+        kernels: kernels(arguments),
         preference: preference(arguments.prefer),
         explain,
     };
     let mut plan = question.answer()?;
     correct_speeds(&mut plan, &calibration(program, arguments)?, &build_name(arguments));
+    if let Some(cuda) = &arguments.cuda {
+        say_what_cannot_run_at_once(&mut plan, cuda, &Driver::of_machine(&program.facts()?));
+    }
     Ok(plan)
+}
+
+/// The cache types that decode fast: what the build at hand was compiled with, else what official builds are.
+fn kernels(arguments: &FitArguments) -> String {
+    let compiled = arguments.cuda.as_ref().and_then(|cuda| cuda.fa_quants.clone());
+    compiled.unwrap_or_else(|| DEFAULT_KERNELS.to_owned())
+}
+
+/// Cards for which the build holds no ready code: the first start takes minutes, or cannot be.
+fn say_what_cannot_run_at_once(plan: &mut Plan, cuda: &CudaBackend, driver: &Driver) {
+    for device in &plan.devices {
+        let (runs, reason) =
+            verdict::judge_capability(&cuda.code, cuda.runtime_major, device.compute_capability, driver);
+        let note = match runs {
+            Runs::Native => continue,
+            Runs::Jit => format!(
+                "the first start takes minutes: the driver compiles the build's kernels for {} ({reason}); later starts find them in its cache",
+                device.id
+            ),
+            Runs::No => format!("the build cannot run on {}: {reason}", device.id),
+        };
+        plan.options.iter_mut().for_each(|option| option.notes.push(note.clone()));
+    }
 }
 
 /// The draft model that was asked for; with `--spec-type draft-mtp`, for a model without such layers, the heads that lie

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::binary;
-use crate::build::examine::Member;
-use crate::build::version;
+use crate::build::at_hand::{self, CudaBackend};
 use crate::cli::fit::FitArguments;
 use crate::cli::launch::{LaunchArguments, LaunchCommand};
 use crate::command::Program;
@@ -174,34 +172,47 @@ fn cached_file(program: &Program, repository: Option<String>, name: &str) -> Opt
 pub(super) struct ServerProgram {
     pub(super) path: PathBuf,
     pub(super) build: Option<BuildTag>,
+    /// Its CUDA backend, where one lies beside it.
+    cuda: Option<CudaBackend>,
 }
 
 impl ServerProgram {
+    fn at(path: PathBuf) -> Self {
+        let at_hand = at_hand::beside(&path);
+        Self { path, build: at_hand.tag, cuda: at_hand.cuda }
+    }
+
     /// The flags of the plan, for this build unless another was asked for.
     pub(super) fn fitted(&self, fit: &FitArguments) -> FitArguments {
-        FitArguments { for_build: fit.for_build.or(self.build), ..fit.clone() }
+        // Of another build than this one, the code at hand tells nothing.
+        let is_this = fit.for_build.is_none_or(|tag| Some(tag) == self.build);
+        let cuda = self.cuda.clone().filter(|_| is_this);
+        FitArguments { for_build: fit.for_build.or(self.build), cuda, ..fit.clone() }
     }
 }
 
-/// The program to start: `--server`, the current build, the one in PATH, or its name for a machine that has it.
+/// The program to start: `--server`, or the one that would be started here.
 pub(super) fn find_server(program: &Program, place: &LaunchArguments) -> Result<ServerProgram, Failure> {
-    let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
-    if place.server.is_none() {
-        let current = Store::new(program.home()?).current()?;
-        if let Some(build) = current
-            && let Some(file) = build.receipt.files.keys().find(|file| file.rsplit('/').next() == Some(name))
-        {
-            // The build's own folder, not `current`: a later build may know other flags.
-            let path = absolute(&build.path.join(file))?;
-            return Ok(ServerProgram { path, build: build.receipt.tag.parse().ok() });
-        }
-        let path = which::which(name).unwrap_or_else(|_| name.into());
-        let build = build_of(&path);
-        return Ok(ServerProgram { path, build });
+    if place.server.is_some() {
+        return Ok(ServerProgram::at(named_server(place, SERVER)?));
     }
-    let path = named_server(place, name)?;
-    let build = build_of(&path);
-    Ok(ServerProgram { path, build })
+    current_server(program)
+}
+
+const SERVER: &str = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
+
+/// The server of the current build, the one in PATH, or its name for a machine that has it.
+pub(super) fn current_server(program: &Program) -> Result<ServerProgram, Failure> {
+    let current = Store::new(program.home()?).current()?;
+    if let Some(build) = current
+        && let Some(file) = build.receipt.files.keys().find(|file| file.rsplit('/').next() == Some(SERVER))
+    {
+        // The build's own folder, not `current`: a later build may know other flags.
+        let path = absolute(&build.path.join(file))?;
+        let at_hand = at_hand::beside(&path);
+        return Ok(ServerProgram { path, build: build.receipt.tag.parse().ok(), cuda: at_hand.cuda });
+    }
+    Ok(ServerProgram::at(which::which(SERVER).unwrap_or_else(|_| SERVER.into())))
 }
 
 /// Plans name cards as the CUDA backend does. A build that has Vulkan and no CUDA calls them `Vulkan0`.
@@ -212,24 +223,6 @@ fn device_name(server: &Path) -> Option<&'static str> {
         names.iter().any(|name| folder.join(name).is_file())
     };
     (has("vulkan") && !has("cuda")).then_some("Vulkan")
-}
-
-/// From what the program and its libraries export, without running them.
-fn build_of(program: &Path) -> Option<BuildTag> {
-    let folder = program.parent()?;
-    let telling = |name: &str| {
-        ["llama-server", "libllama", "llama", "libggml-base", "ggml-base"].iter().any(|start| name.starts_with(start))
-    };
-    let entries = fs_err::read_dir(folder)
-        .ok()?
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_str().is_some_and(telling) && entry.path().is_file());
-    let members = entries.filter_map(|entry| {
-        let path = entry.path();
-        let image = binary::read_file(&path, binary::Depth::Everything).ok()?;
-        Some(Member { path, image })
-    });
-    version::read(folder, &members.collect::<Vec<_>>()).tag
 }
 
 fn named_server(place: &LaunchArguments, name: &str) -> Result<PathBuf, Failure> {

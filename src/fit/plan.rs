@@ -58,6 +58,9 @@ pub struct PlanRemedy {
     pub what: String,
     /// What to add to the command line.
     pub arguments: Vec<String>,
+    /// Tokens that each server holds then.
+    #[serde(default)]
+    pub contexts: Vec<u32>,
     /// What is left on the tightest GPU then.
     pub headroom_bytes: Bytes,
 }

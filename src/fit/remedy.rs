@@ -155,7 +155,8 @@ impl<'a> Attempt<'a> {
 }
 
 fn remedy(what: String, arguments: &[&str], found: &Found) -> PlanRemedy {
+    let contexts = found.servers.iter().map(|server| server.need.settings.context).collect();
     let left = found.headroom.iter().copied().min().unwrap_or(0).max(0) as u64;
     let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
-    PlanRemedy { what, arguments, headroom_bytes: Bytes(left) }
+    PlanRemedy { what, arguments, contexts, headroom_bytes: Bytes(left) }
 }

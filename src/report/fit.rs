@@ -327,7 +327,9 @@ fn remedies(text: &mut String, plan: &Plan) {
     let _ = writeln!(text, "What would fit, cheapest first:");
     for remedy in &plan.remedies {
         let words = remedy.arguments.join(" ");
-        let line = format!("{}; leaves {} free", remedy.what, remedy.headroom_bytes);
+        let contexts: Vec<String> = remedy.contexts.iter().map(|tokens| grouped(u64::from(*tokens))).collect();
+        let (what, free) = (&remedy.what, remedy.headroom_bytes);
+        let line = format!("{what}; holds {} tokens, leaves {free} free", contexts.join(" and "));
         let _ = writeln!(text, "  {words:<22} {}", wrapped(&line, WIDTH - 26, 25));
     }
 }

@@ -56,6 +56,32 @@ fn linux_cuda_is_blocked_by_what_is_missing() {
     }
 }
 
+/// A plan knows the code of the build that will run it: cards that it leaves out, and those it compiles kernels for.
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs artifacts"]
+fn a_plan_says_what_the_build_at_hand_cannot_run() {
+    let Some(build) = artifact("x/node-llama-cpp-linux-x64-cuda-3.22.1/package/bins/linux-x64-cuda") else { return };
+    let home = tempfile::tempdir().unwrap();
+    fs_err::os::unix::fs::symlink(build.join("libggml-cuda.so"), home.path().join("libggml-cuda.so")).unwrap();
+    fs_err::write(home.path().join("llama-server"), "").unwrap();
+    let notes = |card: &str| {
+        let launch = Command::new(PROGRAM)
+            .args(["launch", "qwen2.5-3b-instruct", "--offline", "--gpu", card, "--server"])
+            .arg(home.path())
+            .arg("--out")
+            .arg(home.path().join("launch"))
+            .env("LLAMA_DOCTOR_HOME", home.path())
+            .output()
+            .unwrap();
+        assert!(launch.status.success(), "{}", String::from_utf8_lossy(&launch.stderr));
+        String::from_utf8_lossy(&launch.stdout).into_owned()
+    };
+    assert!(!notes("rtx-3090").contains("CUDA0"), "native code");
+    assert!(notes("t4").contains("the first start takes minutes"), "PTX alone");
+    assert!(notes("gtx-1080").contains("CUDA 13 dropped Pascal"), "no code");
+}
+
 #[test]
 #[ignore = "needs artifacts"]
 fn with_the_wheels_libraries_only_the_driver_is_missing() {
