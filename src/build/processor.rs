@@ -44,7 +44,8 @@ mod tests {
     fn features_are_compared() {
         let info = "CUDA : ARCHS = 860 | CPU : SSE3 = 1 | AVX2 = 1 | AVX_VNNI = 1 | AMX_INT8 = 1 | OPENMP = 1 | ";
         let epyc: Vec<String> = ["pni", "ssse3", "sse4_2", "avx2"].map(str::to_owned).into();
-        assert_eq!(lacking(info, &epyc), ["AVX_VNNI", "AMX_INT8"]);
+        let expected: &[&str] = if cfg!(windows) { &["AVX_VNNI"] } else { &["AVX_VNNI", "AMX_INT8"] };
+        assert_eq!(lacking(info, &epyc), expected);
         assert_eq!(lacking("CUDA : ARCHS = 860 | ", &epyc), [] as [&str; 0]);
         // A processor of which nothing is known lacks nothing.
         assert_eq!(lacking(info, &[]), [] as [&str; 0]);
