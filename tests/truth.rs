@@ -13,10 +13,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use llama_doctor::fit::build::{Build, Variant};
-use llama_doctor::fit::settings::{Device, FlashAttention, GpuLayers, LoadMode, Settings, SplitMode, TensorOverride};
-use llama_doctor::fit::{self, FitError, Prediction};
+use llama_doctor::fit::settings::{
+    CacheType, Device, FlashAttention, GpuLayers, LoadMode, Settings, SplitMode, TensorOverride,
+};
+use llama_doctor::fit::{self, FitError, Prediction, Predictor};
 use llama_doctor::gguf::{Bytes as _, FileBytes, Header, Model};
 use llama_doctor::units::{Bytes, MIB};
 
@@ -207,6 +210,58 @@ fn predicted_host(prediction: &Prediction) -> BTreeMap<String, [u64; 3]> {
         .collect()
 }
 
+fn gpu((index, mib): (usize, &u64)) -> Device {
+    Device {
+        id: format!("CUDA{index}"),
+        compute_capability: "8.6".parse().unwrap(),
+        total: Bytes(mib * MIB),
+        free: Bytes(mib * MIB),
+        measured_overhead: None,
+    }
+}
+
+/// Predictions for rows of one model. Rows that differ in context and cache types only share their placement.
+fn of_one_model<'r>(rows: &[&'r Row]) -> Vec<(&'r Row, Result<Prediction, FitError>)> {
+    let model = fit::Model::new(&header(&rows[0].model));
+    let mut predictors: Vec<(Settings, Vec<u64>, Variant, Predictor<'_>)> = Vec::new();
+    let mut predict = |row: &Row| {
+        let model = model.as_ref().map_err(Clone::clone)?;
+        let types = (row.settings.cache_type_k, row.settings.cache_type_v);
+        let rest =
+            Settings { context: 0, cache_type_k: CacheType::F16, cache_type_v: CacheType::F16, ..row.settings.clone() };
+        let is_like = |one: &(Settings, Vec<u64>, Variant, Predictor<'_>)| {
+            (&one.0, &one.1, one.2) == (&rest, &row.cards, row.build)
+        };
+        if !predictors.iter().any(is_like) {
+            let devices: Vec<Device> = row.cards.iter().enumerate().map(gpu).collect();
+            let predictor = Predictor::new(model, rest.clone(), &devices, Build::Known(row.build))?;
+            predictors.push((rest.clone(), row.cards.clone(), row.build, predictor));
+        }
+        predictors.iter().find(|one| is_like(one)).unwrap().3.at(row.settings.context, types)
+    };
+    rows.iter().map(|row| (*row, predict(row))).collect()
+}
+
+/// `work` over all `items` on every core, results in order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Vec<R> + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let mut done: Vec<(usize, Vec<R>)> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(item) = items.get(index) else { return done };
+                done.push((index, work(item)));
+            }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().flat_map(|(_, results)| results).collect()
+}
+
 #[derive(Default)]
 struct Tally {
     rows: usize,
@@ -224,28 +279,20 @@ fn every_measured_configuration() {
     let show = std::env::var("TRUTH_SHOW").ok();
     // For work on one model: the bar is not asked for then.
     let only = std::env::var("TRUTH_ONLY").ok();
-    let mut models: HashMap<String, Result<fit::Model, FitError>> = HashMap::new();
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     let mut all = Tally::default();
-    let gpu = |(index, mib): (usize, &u64)| Device {
-        id: format!("CUDA{index}"),
-        compute_capability: "8.6".parse().unwrap(),
-        total: Bytes(mib * MIB),
-        free: Bytes(mib * MIB),
-        measured_overhead: None,
-    };
     let just_measured = std::env::var("TRUTH_ROWS").ok();
     let all_rows = || match &just_measured {
         Some(file) => rows(file),
         None => FILES.into_iter().flat_map(rows).chain(vectors()).collect(),
     };
-    for row in all_rows().into_iter().filter(|row| only.as_ref().is_none_or(|only| row.label.contains(only))) {
-        let model = models.entry(row.model.clone()).or_insert_with(|| fit::Model::new(&header(&row.model)));
-        let devices: Vec<Device> = row.cards.iter().enumerate().map(gpu).collect();
-        let result = model
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|model| fit::predict(model, &row.settings, &devices, Build::Known(row.build)));
+    let rows: Vec<Row> =
+        all_rows().into_iter().filter(|row| only.as_ref().is_none_or(|only| row.label.contains(only))).collect();
+    let mut of_model: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+    for row in &rows {
+        of_model.entry(&row.model).or_default().push(row);
+    }
+    for (row, result) in in_parallel(&of_model.into_values().collect::<Vec<_>>(), |rows| of_one_model(rows)) {
         let tally = tallies.entry(format!("{:?} {}", row.build, row.model)).or_default();
         for tally in [tally, &mut all] {
             tally.rows += 1;

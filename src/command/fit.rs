@@ -223,7 +223,7 @@ fn plan_gpus(program: &Program, arguments: &FitArguments) -> Result<Vec<PlanGpu>
     let build = build_name(arguments);
     let planned = |gpu: Gpu| {
         let measured_overhead = calibration.row(&gpu.name, &build).and_then(|row| row.overhead_bytes);
-        let mut planned = plan_gpu(gpu, arguments.reserve.unwrap_or(DEFAULT_RESERVE))?;
+        let mut planned = plan_gpu(gpu, arguments.reserve)?;
         planned.device.measured_overhead = measured_overhead;
         Ok(planned)
     };
@@ -255,7 +255,8 @@ fn correct_speeds(plan: &mut Plan, calibration: &Calibration, build: &str) {
     }
 }
 
-fn plan_gpu(gpu: Gpu, reserve: Bytes) -> Result<PlanGpu, Failure> {
+/// `reserve`: what was asked to stay free, and then is all that stays free.
+fn plan_gpu(gpu: Gpu, reserve: Option<Bytes>) -> Result<PlanGpu, Failure> {
     let card = gpus::by_nvml_name(&gpu.name, gpu.total);
     let compute_capability = gpu.compute_capability.or(card.map(|card| card.compute_capability)).ok_or_else(|| {
         Failure::environment(format!("the compute capability of {} ({}) is not known", gpu.id, gpu.name))
@@ -265,11 +266,11 @@ fn plan_gpu(gpu: Gpu, reserve: Bytes) -> Result<PlanGpu, Failure> {
     Ok(PlanGpu {
         bandwidth: gpu.memory_bandwidth.value().copied().or(by_card),
         // On Windows one process never gets the whole card.
-        kept: if cfg!(windows) { overhead::wddm(gpu.total) } else { 0 },
+        kept: if cfg!(windows) && reserve.is_none() { overhead::wddm(gpu.total) } else { 0 },
         device: Device { id: gpu.id, compute_capability, total: gpu.total, free: gpu.free, measured_overhead: None },
         name: gpu.name,
         origin: gpu.origin,
-        reserve,
+        reserve: reserve.unwrap_or(DEFAULT_RESERVE),
     })
 }
 
