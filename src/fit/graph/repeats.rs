@@ -82,8 +82,8 @@ fn kind(model: &Model, placement: &Placement, layer: u32) -> u64 {
         let place = placement.weights[weight as usize];
         let weight = &model.weights[weight as usize];
         (name, weight.dims, place).hash(&mut hasher);
-        // Types count where weights are copied to a GPU, and where kernels are fused by type.
-        if place == Place::Host || name.contains("exp") {
+        // Types count where weights are copied to a GPU, and where kernels are fused by type: experts' gates and ups.
+        if place == Place::Host || (name.contains("exp") && !name.contains("down")) {
             weight.kind.hash(&mut hasher);
         }
     }
