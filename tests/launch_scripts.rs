@@ -146,6 +146,46 @@ fn short_vram_steps_down_or_refuses() {
     assert_eq!(context(&machine), "139520");
 }
 
+/// The router reads its contexts from a preset, so a step down is a preset of its own; the written one stays.
+#[test]
+fn a_router_of_two_models_steps_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let executable = |name: &str, body: &str| {
+        let path = folder.path().join(name);
+        fs_err::write(&path, format!("#!/bin/sh\n{body}")).unwrap();
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    executable("llama-server", "cat \"$2\"\n");
+    let written = Command::new(env!("CARGO_BIN_EXE_llama-doctor"))
+        .args(["launch", "qwen2.5-14b-instruct", "qwen2.5-3b-instruct", "--gpu", "rtx-3090", "--offline"])
+        .args(["--format", "preset", "--server", "llama-server", "--out", "."])
+        .current_dir(folder.path())
+        .env("LLAMA_DOCTOR_HOME", folder.path().join("home"))
+        .output()
+        .unwrap();
+    assert!(written.status.success(), "{}", said(&written));
+    for model in ["Qwen2.5-14B-Instruct-Q4_K_M.gguf", "Qwen2.5-3B-Instruct-Q4_K_M.gguf"] {
+        fs_err::write(folder.path().join(model), "").unwrap();
+    }
+    let contexts = |mib: &str, arguments: &[&str]| {
+        executable("nvidia-smi", &format!("echo {mib}\n"));
+        let started = Command::new("sh")
+            .arg("qwen2.5-14b-instruct-and-qwen2.5-3b-instruct-router.sh")
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()))
+            .output()
+            .unwrap();
+        let preset = String::from_utf8_lossy(&started.stdout).into_owned();
+        let contexts = preset.lines().filter_map(|line| line.strip_prefix("c = ")).map(str::to_owned);
+        (started.status.code(), contexts.collect::<Vec<_>>())
+    };
+    assert_eq!(contexts("24000", &[]), (Some(0), vec!["32768".to_owned(); 2]));
+    assert_eq!(contexts("15000", &[]), (Some(0), vec!["16384".to_owned(); 2]));
+    assert_eq!(contexts("15000", &["--strict-vram"]), (Some(3), Vec::new()));
+    assert_eq!(contexts("24000", &[]), (Some(0), vec!["32768".to_owned(); 2]), "the written preset is as it was");
+}
+
 #[test]
 fn unknown_vram_is_said_and_the_plan_started() {
     let machine = Machine::new("model.gguf");
