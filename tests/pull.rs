@@ -6,11 +6,14 @@ mod support;
 
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use llama_doctor::net::digest::Sha256Digest;
 use support::gguf::Gguf;
 use support::hub::{COMMIT, Hub, cache};
+use support::server::{Reply, Server};
 
 const REPOSITORY: &str = "org/Tiny-GGUF";
 
@@ -151,9 +154,7 @@ fn refusals_are_told_in_the_hubs_words_with_the_way_out() {
 fn a_rate_limit_of_minutes_is_told_instead_of_waited_for() {
     let (home, hub) = (
         tempfile::tempdir().unwrap(),
-        support::server::Server::start(|_| {
-            support::server::Reply::new(429, "slow down").header("RateLimit", "\"api\";r=0;t=290")
-        }),
+        Server::start(|_| Reply::new(429, "slow down").header("RateLimit", "\"api\";r=0;t=290")),
     );
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_llama-doctor"))
         .args(["pull", REPOSITORY])
@@ -243,6 +244,36 @@ fn plain_files_go_where_they_are_wanted() {
     let output = hub.run(home.path(), &["pull", "--to", "here", "--no-mmproj", &format!("{REPOSITORY}:Q8_0")]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert_eq!(fs_err::read_to_string(home.path().join("here/tiny-Q8_0.gguf")).unwrap(), "mine");
+}
+
+/// Of a server that says no digest, the version that it names tells whether the file is still the one that was fetched.
+#[test]
+fn an_address_is_fetched_again_only_when_its_version_changed() {
+    let home = tempfile::tempdir().unwrap();
+    let version = Arc::new(AtomicU32::new(1));
+    let server = {
+        let version = Arc::clone(&version);
+        Server::start(move |request| {
+            let version = version.load(Relaxed);
+            // Of one length, so that only the version tells them apart.
+            let mut body = model(1);
+            *body.last_mut().unwrap() ^= version as u8;
+            Reply::file(request, &Arc::new(body), &format!("\"v{version}\""))
+        })
+    };
+    let hub = hub();
+    let pull = || {
+        let url = server.url("/files/tiny.gguf");
+        let output = hub.run(home.path(), &["--json", "pull", "--to", "here", &url]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        json["models"][0]["files"][0]["fetched_bytes"].as_u64().unwrap()
+    };
+    assert!(pull() > 0);
+    assert_eq!(pull(), 0, "the same version is here");
+    version.store(2, Relaxed);
+    assert!(pull() > 0, "another version of the same length");
+    assert_eq!(fs_err::read(home.path().join("here/tiny.gguf")).unwrap().last(), Some(&(model(1).last().unwrap() ^ 2)));
 }
 
 #[test]
