@@ -4,13 +4,13 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use llama_doctor::binary::{self, Depth};
 use llama_doctor::host::Host;
+use llama_doctor::loader::Dependency;
 use llama_doctor::loader::linux::Loaded;
 use llama_doctor::loader::windows::{Loader, Opening, Question};
-use llama_doctor::loader::{Dependency, DependencyState};
 
 fn resolve(host: &Host, path: &Path, opening: &Opening, beside: &[&str]) -> Vec<Dependency> {
     let image = binary::read_file(&host.path(path), Depth::Links).unwrap();
@@ -23,8 +23,10 @@ fn resolve(host: &Host, path: &Path, opening: &Opening, beside: &[&str]) -> Vec<
 #[cfg(unix)]
 mod recorded {
     use std::collections::BTreeMap;
+    use std::path::PathBuf;
 
     use llama_doctor::host::known_dlls::KNOWN_DLLS_COMMAND;
+    use llama_doctor::loader::DependencyState;
 
     use super::support::binaries::TinyPe;
     use super::*;
@@ -235,6 +237,7 @@ mod recorded {
 #[cfg(unix)]
 #[test]
 fn from_afar_what_is_windows_own_is_taken_for_granted() {
+    use llama_doctor::loader::DependencyState;
     use support::binaries::TinyPe;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ggml-cuda.dll");

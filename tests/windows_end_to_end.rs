@@ -198,7 +198,7 @@ fn a_cuda_release_is_installed_and_switched_while_it_runs() {
 
     let mut server = Command::new(installed.join("llama-server.exe")).arg("--hold").spawn().unwrap();
     while !installed.join("arguments").is_file() {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
     let output = run(&["install", "--offline", "--from", &archive("llama-b11156-bin-win-cpu-x64.zip")]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::bench::{BenchReport, BenchRun};
 use super::launch::promise_table;
+use crate::fit::plan::MemoryParts;
 use crate::units::MIB;
 use crate::units::grouped;
 
@@ -32,7 +33,7 @@ pub fn page(report: &BenchReport) -> String {
     body.push_str(&table(report));
     body.push_str("<h2>Memory</h2>");
     body.push_str(&memory_plot(&report.runs));
-    body.push_str("<h2>Cache against context</h2>");
+    body.push_str("<h2>Memory against context</h2>");
     body.push_str(&context_plot(&report.runs));
     body.push_str("<h2>Speed against fill</h2>");
     body.push_str(&speed_plot(&report.runs));
@@ -94,20 +95,26 @@ const WIDTH: f64 = 720.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 690.0;
 
+/// MiB of each part, its colour and its name.
+fn parts(run: &BenchRun) -> [(f64, &'static str, &'static str); 4] {
+    let sum = |part: fn(&MemoryParts) -> u64| -> f64 {
+        run.measured.memory.values().map(part).sum::<u64>() as f64 / MIB as f64
+    };
+    [
+        (sum(|parts| parts.model.0), "var(--model)", "weights"),
+        (sum(|parts| parts.context.0), "var(--cache)", "cache"),
+        (sum(|parts| parts.compute.0), "var(--compute)", "compute"),
+        (sum(|parts| parts.overhead.unwrap_or_default().0), "var(--other)", "other"),
+    ]
+}
+
+/// MiB of all parts.
+fn total(run: &BenchRun) -> f64 {
+    parts(run).iter().map(|part| part.0).sum()
+}
+
 /// One bar a run, stacked by part.
 fn memory_plot(runs: &[BenchRun]) -> String {
-    let parts = |run: &BenchRun| -> [(f64, &'static str, &'static str); 4] {
-        let sum = |part: fn(&crate::fit::plan::MemoryParts) -> u64| -> f64 {
-            run.measured.memory.values().map(part).sum::<u64>() as f64 / MIB as f64
-        };
-        [
-            (sum(|parts| parts.model.0), "var(--model)", "weights"),
-            (sum(|parts| parts.context.0), "var(--cache)", "cache"),
-            (sum(|parts| parts.compute.0), "var(--compute)", "compute"),
-            (sum(|parts| parts.overhead.unwrap_or_default().0), "var(--other)", "other"),
-        ]
-    };
-    let total = |run: &BenchRun| parts(run).iter().map(|part| part.0).sum::<f64>();
     let largest = runs.iter().map(total).fold(1.0, f64::max);
     let height = 40.0 + 34.0 * runs.len() as f64;
     let mut svg = open(height, "Memory by part, one bar for each configuration");
@@ -144,18 +151,18 @@ fn memory_plot(runs: &[BenchRun]) -> String {
     figure(&(svg + "</svg>"), "All devices and RAM together, as the server's log counts its buffers.")
 }
 
-/// A line to each run: the cache grows with the context, steeper for wider types; windows and states do not grow.
+/// A line to each run: its cache grows with the context, steeper for wider types; weights, windows and states do not grow.
 fn context_plot(runs: &[BenchRun]) -> String {
     let series = runs.iter().map(|run| Series {
         name: format!("{} {}", run.config, run.cache_name()),
         points: {
             let grown = run.server.bytes_per_token.mib() * f64::from(run.server.context);
-            let all = run.cache_bytes().mib();
+            let all = total(run);
             vec![(0.0, (all - grown).max(0.0)), (f64::from(run.server.context), all)]
         },
     });
-    let svg = line_plot(&series.collect::<Vec<_>>(), "tokens of context", "MiB of cache");
-    figure(&svg, "Each line is one configuration; its slope is what a token of context costs.")
+    let svg = line_plot(&series.collect::<Vec<_>>(), "tokens of context", "MiB of memory");
+    figure(&svg, "Each line ends at what was measured; its slope is what a token of context costs.")
 }
 
 fn speed_plot(runs: &[BenchRun]) -> String {
@@ -178,7 +185,7 @@ struct Series {
 }
 
 fn line_plot(series: &[Series], x_name: &str, y_name: &str) -> String {
-    const TOP: f64 = 30.0;
+    const TOP: f64 = 42.0;
     const BOTTOM: f64 = 250.0;
     let points = || series.iter().flat_map(|one| one.points.iter().copied());
     let x_most = points().map(|point| point.0).fold(1.0, f64::max);
@@ -205,7 +212,7 @@ fn line_plot(series: &[Series], x_name: &str, y_name: &str) -> String {
     }
     let middle = f64::midpoint(LEFT, RIGHT);
     let _ = write!(svg, "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{x_name}</text>", BOTTOM + 36.0);
-    let _ = write!(svg, "<text x=\"8\" y=\"10\">{y_name}</text>");
+    let _ = write!(svg, "<text x=\"8\" y=\"16\">{y_name}</text>");
     for (index, one) in series.iter().enumerate() {
         let color = LINES[index % LINES.len()];
         let path: Vec<String> = one.points.iter().map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1))).collect();
