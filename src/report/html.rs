@@ -16,8 +16,9 @@ const STYLE: &str = "
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 58rem; margin: 2rem auto;
   padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+table { display: block; overflow-x: auto; border-collapse: collapse; font-size: .88rem; }
 th, td { padding: .3rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--faint); }
+th { white-space: normal; }
 th:nth-child(-n+2), td:nth-child(-n+2), th:last-child, td:last-child { text-align: left; }
 pre { overflow-x: auto; font-size: .85rem; } svg { width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; }
 .broken { color: var(--bad); font-weight: 600; } figcaption { font-size: .88rem; } figure { margin: 1rem 0; }
