@@ -8,7 +8,7 @@ use crate::units::Bytes;
 /// The room that this user may still fill where `path` lies, or will lie: its nearest existing folder is asked.
 pub fn free(path: &Path) -> io::Result<Bytes> {
     let absolute = std::path::absolute(path)?;
-    let nearest = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(&absolute);
+    let nearest = absolute.ancestors().find(|folder| folder.is_dir()).unwrap_or(&absolute);
     free_of_existing(nearest)
 }
 
@@ -59,5 +59,9 @@ mod tests {
     fn a_folder_that_is_not_there_yet_has_its_disks_room() {
         let folder = tempfile::tempdir().unwrap();
         assert!(free(&folder.path().join("not/yet/there")).unwrap().0 > 0);
+        // Windows takes folders only: a file that is about to be replaced has its folder's room.
+        let file = folder.path().join("file");
+        fs_err::write(&file, "").unwrap();
+        assert!(free(&file).unwrap().0 > 0);
     }
 }
