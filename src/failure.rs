@@ -280,10 +280,16 @@ impl From<crate::fit::FitError> for Failure {
     fn from(error: crate::fit::FitError) -> Self {
         use crate::fit::FitError as Problem;
         let hint = match &error {
-            Problem::UnknownArchitecture { .. } => {
-                let known: Vec<&str> = crate::fit::architecture::all().iter().map(|one| one.name.as_str()).collect();
-                format!("modelled are: {}; `--assume ARCH` plans it as one of them", known.join(", "))
+            Problem::UnknownArchitecture { name } => {
+                let near = crate::fit::refusal::nearest(name);
+                let near = if near.is_empty() { String::new() } else { format!(", for instance {}", near.join(", ")) };
+                format!(
+                    "`--assume ARCH` plans it as one of the {} that are{near}: the figures are as good as the likeness",
+                    crate::fit::architecture::all().len()
+                )
             }
+            Problem::Refused { instead, .. } => instead.clone(),
+            Problem::BuildLacks { known_to, .. } => format!("plan for another build: `--for-build {known_to}`"),
             Problem::MissingKey { .. } | Problem::MissingTensor { .. } => {
                 "the file is no complete conversion: download it again, or convert the model anew".to_owned()
             }

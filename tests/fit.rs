@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod support;
+
 use std::process::{Command, Output};
 
 use llama_doctor::fit::plan::{LimitedBy, Plan, PlanOption};
 use llama_doctor::units::MIB;
+
+use support::gguf::Gguf;
 
 fn run(arguments: &str) -> Output {
     let home = tempfile::tempdir().unwrap();
@@ -223,5 +227,31 @@ fn the_explanation_adds_up() {
         let kv: u64 =
             server.explanation.iter().filter(|step| step.what.starts_with("KV cache")).map(|step| step.bytes.0).sum();
         assert_eq!(kv, server.kv_bytes.0, "{arguments}");
+    }
+}
+
+/// What cannot be planned is refused with its own reason and the way out.
+#[test]
+fn what_is_no_server_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    for (architecture, why, instead) in [
+        ("clip", "projector", "`--mmproj FILE`"),
+        ("eagle3", "draft model", "`-md FILE`"),
+        ("dream", "diffusion model", "llama-diffusion-cli"),
+        ("t5", "never runs the encoder", "llama-completion"),
+        ("gptj", "without a graph", "another model"),
+        ("qwen9", "not modelled", "for instance qwen"),
+        ("brand-new-thing", "not modelled", "`--assume ARCH`"),
+    ] {
+        let path = folder.path().join("model.gguf");
+        let gguf = Gguf::default()
+            .text("general.architecture", architecture)
+            .u32(&format!("{architecture}.block_count"), 2)
+            .tensor("token_embd.weight", 64);
+        fs_err::write(&path, gguf.file()).unwrap();
+        let output = run(&format!("fit {} --gpu rtx-3090", path.display()));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("`{architecture}`")) && said.contains(why) && said.contains(instead), "{said}");
     }
 }

@@ -17,7 +17,7 @@ use crate::fit::plan::{Plan, PlanModel, SecondOpinion};
 use crate::fit::planner::{PlanGpu, PlannedModel, Question};
 use crate::fit::search::Wish;
 use crate::fit::settings::{Device, GpuLayers, Settings, SplitMode};
-use crate::fit::{Build, Memory, Model, overhead};
+use crate::fit::{Build, Memory, Model, overhead, refusal};
 use crate::gguf;
 use crate::host::facts::Gpu;
 use crate::manifest::gpus::{self, DEFAULT_RESERVE};
@@ -207,7 +207,10 @@ const NEWEST_TAG: BuildTag = BuildTag::Nightly(11434);
 
 fn shape(model: &gguf::Model, arguments: &FitArguments) -> Result<Model, Failure> {
     match &arguments.assume {
-        None => Ok(Model::new(model)?),
+        None => {
+            refusal::check(model.architecture().unwrap_or_default(), arguments.for_build)?;
+            Ok(Model::new(model)?)
+        }
         Some(assumed) => Ok(Model::assuming(model, assumed)?),
     }
 }

@@ -2,10 +2,16 @@
 
 use thiserror::Error;
 
+use crate::units::BuildTag;
+
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FitError {
     #[error("the architecture `{name}` is not modelled")]
     UnknownArchitecture { name: String },
+    #[error("`{name}` {why}")]
+    Refused { name: String, why: String, instead: String },
+    #[error("{build} does not know the architecture `{name}`: {known_to} does")]
+    BuildLacks { build: BuildTag, name: String, known_to: BuildTag },
     #[error("the model file has no usable `{key}`")]
     MissingKey { key: String },
     #[error("the model file has no tensor `{tensor}`")]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::FitError;
 use super::architecture::{self, Architecture, Memory};
+use super::refusal;
 use crate::gguf::{self, TensorType, Value};
 
 /// A model's shape, independent of any setting. Cheap to keep, shared by every prediction.
@@ -84,8 +85,7 @@ impl Model {
     /// Reads a model of a known architecture.
     pub fn new(gguf: &gguf::Model) -> Result<Self, FitError> {
         let name = gguf.architecture().unwrap_or_default();
-        let architecture =
-            architecture::find(name).ok_or_else(|| FitError::UnknownArchitecture { name: name.to_owned() })?;
+        let architecture = architecture::find(name).ok_or_else(|| refusal::reason(name))?;
         Self::of(gguf, name, architecture)
     }
 
