@@ -36,6 +36,9 @@ pub struct Architecture {
     /// predicted: llama.cpp skips the others.
     #[serde(default)]
     pub loads_of_mtp: Vec<String>,
+    /// What its users should know about how llama.cpp runs it.
+    #[serde(default)]
+    pub remark: Option<String>,
     /// Rows of such a model stand in `tests/truth/`; without, its figures are derived from the source alone.
     #[serde(default = "yes")]
     pub measured: bool,
@@ -152,6 +155,8 @@ pub struct Style {
     pub scales_embedding_always: bool,
     pub scales_residual_always: bool,
     pub scales_logits_always: bool,
+    /// The last norm's result is scaled before the logits.
+    pub scales_last_norm: bool,
     /// Embeddings of the positions are added to those of the tokens, where the file has them.
     pub adds_positions: bool,
     /// Embeddings are normed, with `token_embd_norm` where the file has it.
@@ -352,14 +357,15 @@ impl Architecture {
         self.style.shares_indexers && model.train_context >= 1_048_576
     }
 
-    /// What the user should know about the figures.
-    pub(crate) fn note(&self) -> Option<String> {
-        (!self.measured).then(|| {
+    /// What the user should know about the figures, and about how the architecture runs.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        let unmeasured = (!self.measured).then(|| {
             format!(
                 "figures for `{}` are derived from llama.cpp's source, not measured: leave some memory free",
                 self.name
             )
-        })
+        });
+        unmeasured.into_iter().chain(self.remark.clone())
     }
 
     /// Every layer has a state and a cache (falcon-h1).

@@ -218,7 +218,7 @@ impl<'a> Predictor<'a> {
                     Place::Host => LayerPlace::Host,
                 })
                 .collect(),
-            notes: self.build.note().into_iter().chain(self.model.architecture.note()).collect(),
+            notes: self.build.note().into_iter().chain(self.model.architecture.notes()).collect(),
         }
     }
 }

@@ -10,7 +10,7 @@ const HOST_ALIGNMENT: u64 = 32;
 const CUDA_ALIGNMENT: u64 = 128;
 
 /// The peak of each backend's buffer, bytes, in the order of `backends`; `None` when the allocator's state differs
-/// after two nodes of a pair in `equal_after`.
+/// after two nodes of a pair in `equal_after`, or when what lies between them leaves copies behind.
 pub(crate) fn peaks(plan: &Plan, backends: &[Backend], equal_after: &[(Id, Id)]) -> Option<Vec<u64>> {
     let mut run = Run::new(plan, backends);
     run.watched = equal_after.iter().flat_map(|(first, second)| [(*first, None), (*second, None)]).collect();
@@ -18,7 +18,10 @@ pub(crate) fn peaks(plan: &Plan, backends: &[Backend], equal_after: &[(Id, Id)])
     run.inputs();
     run.nodes();
     let state = |id: Id| run.watched.iter().find(|(watched, _)| *watched == id).and_then(|(_, state)| state.as_ref());
-    let proven = equal_after.iter().all(|(first, second)| state(*first).is_some() && state(*first) == state(*second));
+    let leaves_copies = |first: Id, second: Id| plan.kept_copies.iter().any(|source| (first..second).contains(source));
+    let proven = equal_after.iter().all(|(first, second)| {
+        state(*first).is_some() && state(*first) == state(*second) && !leaves_copies(*first, *second)
+    });
     proven.then(|| run.heaps.iter().map(|heap| heap.peak).collect())
 }
 

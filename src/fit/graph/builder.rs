@@ -349,7 +349,8 @@ impl<'a> Builder<'a> {
 
     pub(crate) fn finish_normed(&mut self, normed: Id) {
         let output = self.output_weight();
-        let mut logits = self.graph.mul_mat(output, normed);
+        let scaled = if self.model.architecture.style.scales_last_norm { self.graph.scale(normed) } else { normed };
+        let mut logits = self.graph.mul_mat(output, scaled);
         if let Some(scale) = self.global("output.scale") {
             logits = self.graph.mul(logits, scale);
         }

@@ -148,7 +148,7 @@ pub(crate) fn supports(tensors: &[Tensor], id: u32, device: &CudaDevice) -> bool
     let tensor = &tensors[id as usize];
     let source = |at: usize| &tensors[tensor.sources[at] as usize];
     // The sources themselves, not what they view, must not be resident on another GPU.
-    let elsewhere = tensor.sources().any(|source| {
+    let elsewhere = tensor.host_only || tensor.sources().any(|source| {
         matches!(home_of(tensors, source), Home::Weight(Place::Device(other)) | Home::Cache(Place::Device(other)) if other != device.index)
     });
     if elsewhere {

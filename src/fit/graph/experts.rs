@@ -43,6 +43,8 @@ pub struct Experts {
     pub weights_first: bool,
     /// Experts are chosen by the logits themselves (llama4).
     pub selects_by_logits: bool,
+    /// The last projection's input must not be rounded: CUDA leaves it to the host (`ggml-cuda.cu:5308`).
+    pub precise_down: bool,
     /// A file without `expert_gating_func` means a sigmoid.
     pub sigmoid_unless_said: bool,
 }
@@ -114,6 +116,7 @@ impl Builder<'_> {
         }
         let hidden = self.expert_hidden(input, layer, chosen);
         let mut output = self.multiply_experts(hidden, layer, "ffn_down_exps", chosen);
+        self.graph.get_mut(output).host_only = how.precise_down;
         if !how.weights_first {
             output = self.graph.mul(output, weights);
         }

@@ -3,6 +3,7 @@
 use super::attention::{Attention, AttentionInputs, CacheInputs};
 use super::builder::Builder;
 use super::tensor::{Id, NONE, Op};
+use crate::fit::architecture::Rope;
 use crate::gguf::TensorType;
 
 impl Builder<'_> {
@@ -17,9 +18,11 @@ impl Builder<'_> {
                 attended = self.output_rows_of(attended);
                 residual = self.output_rows_of(residual);
             }
+            attended = self.scale_residual(attended);
             let middle = self.graph.add(attended, residual);
             let normed = self.layer_norm(middle, layer, "ffn_norm");
             let fed = self.feed_forward_or_experts(normed, layer);
+            let fed = self.scale_residual(fed);
             current = self.graph.add(fed, middle);
             self.end_layer(current);
         }
@@ -88,7 +91,12 @@ impl Builder<'_> {
 
     /// Positions, for architectures that give them.
     fn rope_of(&mut self, layer: u32, current: Id) -> Id {
-        if self.ropes(layer) { self.rope(current, NONE) } else { current }
+        if !self.ropes(layer) {
+            return current;
+        }
+        let plain = self.model.architecture.style.rope == Rope::WithoutFactors;
+        let factors = if plain { NONE } else { self.rope_factors(layer) };
+        self.rope(current, factors)
     }
 
     /// The compressed row of each token, and the part of K that has positions.

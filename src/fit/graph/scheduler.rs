@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) leaves: Vec<(Id, u8)>,
     /// The backend of each tensor of the graph, or -1.
     pub(crate) assigned: Vec<i8>,
+    /// What is copied once for each step of a pipeline, and stays.
+    pub(crate) kept_copies: Vec<Id>,
 }
 
 struct Split {
@@ -364,7 +366,9 @@ impl Scheduler<'_> {
         for &leaf in &self.graph.leaves {
             leaves.push((leaf, self.assigned[leaf as usize].max(0) as u8));
         }
-        Plan { tensors: self.graph.tensors, nodes, leaves, assigned: self.assigned }
+        let kept_copies =
+            if self.options.copies > 1 { self.copies.keys().map(|(source, _)| *source).collect() } else { Vec::new() };
+        Plan { tensors: self.graph.tensors, nodes, leaves, assigned: self.assigned, kept_copies }
     }
 
     /// A node that computes nothing and keeps `tensors` alive up to here.

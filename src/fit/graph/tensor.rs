@@ -121,6 +121,8 @@ pub(crate) struct Tensor {
     pub(crate) is_output: bool,
     /// Part of the branch that is computed: fusions skip the others.
     pub(crate) is_computed: bool,
+    /// CUDA has no kernel as precise as the architecture asks for.
+    pub(crate) host_only: bool,
     /// The backend that llama.cpp insists on, or -1.
     pub(crate) pinned_backend: i8,
     /// How many sources name this tensor.
@@ -233,6 +235,7 @@ impl Graph {
             is_input: false,
             is_output: false,
             is_computed: false,
+            host_only: false,
             pinned_backend: -1,
             uses: 0,
             visited: false,
