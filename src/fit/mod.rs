@@ -16,6 +16,7 @@ mod placement;
 pub mod plan;
 pub mod planner;
 mod predict;
+pub mod projector;
 pub mod refusal;
 mod remedy;
 pub mod search;

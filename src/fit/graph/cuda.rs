@@ -185,6 +185,7 @@ pub(crate) fn supports(tensors: &[Tensor], id: u32, device: &CudaDevice) -> bool
                 state.ne[0] == 16 && state.ne[1] == 1 && state.ne[2] % 128 == 0 && source(4).ne[1] == 1
             }
         }
+        Op::Unroll => source(0).is_contiguous() && source(1).is_contiguous(),
         Op::FlashAttention => kernel(tensors, tensor, device) != Kernel::None,
         _ => true,
     }

@@ -54,6 +54,12 @@ pub(crate) enum Op {
     SsmConv,
     SsmScan,
     GatedDeltaNet,
+    /// Sine or cosine.
+    Sine,
+    /// Patches of an image as rows (`im2col`).
+    Unroll,
+    Pool,
+    Upscale,
     /// The recurrence of RWKV 6 and 7, and of gated linear attention.
     Wkv,
 }
