@@ -4,19 +4,57 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::command::fit::Planned;
+use crate::cli::fit::FitArguments;
+use crate::command::Program;
+use crate::command::fit::{self, flags, gpus};
 use crate::failure::{Failure, Kind};
-use crate::fit::plan::{MemoryParts, OpinionRow, PlanServer, SecondOpinion};
+use crate::fit::plan::{MemoryParts, OpinionRow, Plan, PlanServer, SecondOpinion};
 use crate::fit::settings::{Device, FlashAttention, GpuLayers, Settings};
-use crate::fit::{HostMemory, predict};
+use crate::fit::{Build, HostMemory, Model, predict};
+use crate::model::ResolvedModel;
 use crate::probe::programs;
 use crate::units::{Bytes, MIB};
 
 /// It loads the vocabulary several times and allocates recurrent states: seconds for the largest models.
 const LIMIT: Duration = Duration::from_mins(2);
 
+/// What the second opinion is asked about.
+struct Planned<'a> {
+    source: &'a str,
+    path: Option<&'a Path>,
+    model: &'a Model,
+    settings: Settings,
+    devices: Vec<Device>,
+    build: Build,
+}
+
+/// Of the first server of the recommended option, or of the first option when nothing fits.
+pub(super) fn of(
+    program: &Program,
+    arguments: &FitArguments,
+    resolved: &[ResolvedModel],
+    plan: &Plan,
+    build: &Path,
+) -> Result<Option<SecondOpinion>, Failure> {
+    let option = plan.options.get(plan.recommended.unwrap_or(0));
+    let (Some(server), Some(model)) = (option.and_then(|option| option.servers.first()), resolved.first()) else {
+        return Ok(None);
+    };
+    let gpus = gpus::found(program, arguments, &gpus::calibration(program, arguments)?)?;
+    let shape = fit::shape(&model.model, arguments)?;
+    let planned = Planned {
+        source: &model.source,
+        path: model.path(),
+        settings: flags::settings(arguments, &shape, &gpus, resolved.len(), arguments.model_draft.is_some())?,
+        model: &shape,
+        devices: gpus.into_iter().map(|gpu| gpu.device).collect(),
+        build: arguments.for_build.map_or(Build::NEWEST, Build::of),
+    };
+    ask(build, &planned, server).map(Some)
+}
+
 /// Asks `build`, a folder of llama.cpp or the program itself, about one server of the plan.
-pub(super) fn ask(build: &Path, planned: &Planned<'_>, server: &PlanServer) -> Result<SecondOpinion, Failure> {
+fn ask(build: &Path, planned: &Planned<'_>, server: &PlanServer) -> Result<SecondOpinion, Failure> {
     let program = program(build)?;
     let path = planned.path.ok_or_else(|| {
         Failure::usage("`--check-with` needs the model's file on this machine")

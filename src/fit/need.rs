@@ -1,9 +1,8 @@
 //! What one server needs at one context, device by device: its model, its draft model, its projector and the process around them.
 
-use super::graph::tensor::Place;
 use super::overhead::{self, OverheadPart};
-use super::placement::Placement;
 use super::predict::Predictor;
+use super::projector::ProjectorMemory;
 use super::settings::{CacheType, Device, GpuLayers, Settings};
 use super::{Build, FitError, Memory, Model, Prediction};
 
@@ -14,8 +13,8 @@ pub struct Server<'a> {
     /// With the context and the cache types that a search overwrites.
     pub settings: Settings,
     pub draft: Option<Draft<'a>>,
-    /// VRAM of a multimodal projector, bytes: weights, and an estimate of its compute buffer.
-    pub projector: Option<Memory>,
+    /// A multimodal projector, on the first device.
+    pub projector: Option<ProjectorMemory>,
 }
 
 #[derive(Debug, Clone)]
@@ -55,11 +54,9 @@ impl DeviceNeed {
 pub struct Needs<'a> {
     main: Predictor<'a>,
     draft: Option<(Predictor<'a>, (CacheType, CacheType))>,
-    projector: Option<Memory>,
+    projector: Option<ProjectorMemory>,
     devices: Vec<Device>,
     demands: overhead::Demands,
-    /// The device of the first layer on a GPU: there a projector is loaded.
-    main_device: Option<usize>,
 }
 
 impl<'a> Server<'a> {
@@ -68,11 +65,10 @@ impl<'a> Server<'a> {
         let main = Predictor::new(self.model, settings.clone(), devices, build)?;
         let draft = self.draft.as_ref().map(|draft| draft.predictor(settings, devices, build)).transpose()?;
         Ok(Needs {
-            main_device: main_device(main.placement()),
             demands: overhead::Demands::of(self.model),
             main,
             draft,
-            projector: self.projector,
+            projector: self.projector.clone(),
             devices: devices.to_vec(),
         })
     }
@@ -88,6 +84,9 @@ impl Needs<'_> {
         for memory in prediction.host.values().chain(draft.iter().flat_map(|draft| draft.host.values())) {
             add(&mut host, *memory);
         }
+        if let Some(projector) = &self.projector {
+            add(&mut host, projector.host);
+        }
         let mut needs = Vec::with_capacity(self.devices.len());
         let mut parts = Vec::new();
         for (index, device) in self.devices.iter().enumerate() {
@@ -95,8 +94,8 @@ impl Needs<'_> {
             if let Some(draft) = &draft {
                 add(&mut need.memory, draft.devices[index].memory);
             }
-            if let (Some(projector), true) = (self.projector, Some(index) == self.main_device) {
-                add(&mut need.memory, projector);
+            if let (Some(projector), 0) = (&self.projector, index) {
+                add(&mut need.memory, projector.device);
             }
             if need.memory.total() > 0 {
                 let own = match device.measured_overhead {
@@ -123,7 +122,7 @@ impl Needs<'_> {
     /// Bytes of weights on one device, a projector's included.
     pub(crate) fn weights_on(&self, device: usize) -> u64 {
         let draft = self.draft.as_ref().map_or(0, |(draft, _)| draft.weights_on(device));
-        let projector = self.projector.filter(|_| Some(device) == self.main_device).map_or(0, |memory| memory.model);
+        let projector = self.projector.as_ref().filter(|_| device == 0).map_or(0, |memory| memory.device.model);
         self.main.weights_on(device) + draft + projector
     }
 }
@@ -154,11 +153,4 @@ fn add(sum: &mut Memory, more: Memory) {
     sum.model += more.model;
     sum.context += more.context;
     sum.compute += more.compute;
-}
-
-fn main_device(placement: &Placement) -> Option<usize> {
-    placement.layers.iter().chain([&placement.output]).find_map(|place| match place {
-        Place::Device(slot) => placement.used.get(usize::from(*slot)).map(|index| usize::from(*index)),
-        Place::Host => None,
-    })
 }

@@ -139,6 +139,7 @@ impl Question<'_> {
         for (server, planned) in found.servers.iter().zip(&self.models) {
             notes.extend(server.need.prediction.notes.iter().cloned());
             notes.extend(self.warnings(&server.need, planned));
+            notes.extend(planned.wish.server.projector.iter().flat_map(|projector| projector.notes.iter().cloned()));
         }
         notes.dedup();
         PlanOption { servers, fits: found.fits, headroom_bytes: headroom.collect(), notes, ladder: Vec::new() }

@@ -106,10 +106,6 @@ impl<'a> Predictor<'a> {
         Ok(Self { model, settings, devices: devices.to_vec(), build, placement, layers, weights })
     }
 
-    pub(crate) fn placement(&self) -> &Placement {
-        &self.placement
-    }
-
     /// The flags, with this context and these types of K and V.
     pub(crate) fn settings_at(&self, context: u32, types: (CacheType, CacheType)) -> Settings {
         Settings { context, cache_type_k: types.0, cache_type_v: types.1, ..self.settings.clone() }
