@@ -602,6 +602,7 @@ impl From<crate::server::start::ServerError> for Failure {
                     "name a working one with `--server PATH`, or install one with `llama-doctor install`".to_owned(),
                 );
             }
+            ServerError::TimeUp => hints.push("give it more with `--time-limit MINUTES`".to_owned()),
             ServerError::Stopped | ServerError::Http(_) | ServerError::Io(_) => {}
         }
         Self { kind: Kind::Server, error: error.into(), hints }

@@ -1,6 +1,7 @@
 //! `bench`: the promise measured.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -43,9 +44,9 @@ pub struct ProtocolArguments {
     /// Do not compare the cache type's answers with f16's
     #[arg(long)]
     pub no_quality: bool,
-    /// Begin no new step after this many minutes
-    #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
-    pub time_limit: u64,
+    /// Measure for no longer than this; the report names what was left out. `0.5` is half a minute
+    #[arg(long, value_name = "MINUTES", default_value = "30", value_parser = minutes)]
+    pub time_limit: Duration,
     /// Folder for the report and the servers' logs
     #[arg(long, value_name = "DIR", default_value = "bench")]
     pub report: PathBuf,
@@ -54,6 +55,37 @@ pub struct ProtocolArguments {
 impl ProtocolArguments {
     /// What `setup --start` measures: memory and a short answer, no comparison with f16.
     pub fn short(report: PathBuf) -> Self {
-        Self { sweep: false, quick: true, tokens: 64, runs: 1, no_quality: true, time_limit: 10, report }
+        Self {
+            sweep: false,
+            quick: true,
+            tokens: 64,
+            runs: 1,
+            no_quality: true,
+            time_limit: Duration::from_mins(10),
+            report,
+        }
+    }
+}
+
+/// A week bounds what people mean, and what a clock can add up.
+const MOST_MINUTES: f64 = 7.0 * 24.0 * 60.0;
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes = text.parse::<f64>().ok().filter(|minutes| *minutes > 0.0 && *minutes <= MOST_MINUTES);
+    let minutes = minutes.ok_or_else(|| format!("not a number of minutes between 0 and {MOST_MINUTES}"))?;
+    Ok(Duration::from_secs_f64(minutes * 60.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minutes_are_a_positive_number() {
+        assert_eq!(minutes("30").unwrap(), Duration::from_mins(30));
+        assert_eq!(minutes("0.05").unwrap(), Duration::from_secs(3));
+        for wrong in ["0", "-1", "NaN", "inf", "1e300", "soon", ""] {
+            assert!(minutes(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::cli::install::InstallArguments;
 use crate::cli::launch::LaunchArguments;
 use crate::cli::setup::SetupCommand;
 use crate::command::Program;
+use crate::command::bench::{Candidate, How};
 use crate::command::launch::ServerProgram;
 use crate::failure::Failure;
 use crate::fit::plan::Plan;
@@ -89,8 +90,13 @@ fn verify(
         return Ok((Step::missing("verify", "there is no llama-server here to start"), true));
     }
     let protocol = ProtocolArguments::short(place.out.join("verify"));
-    let report =
-        super::bench::bench(program, &[(plan.clone(), plan.recommended)], place, &protocol, server, calibrates, None)?;
+    let how = How { place, protocol: &protocol, calibrates };
+    let outcome = super::bench::bench(program, &[Candidate::recommended(plan.clone())], &how, server)?;
+    if let Some(failure) = outcome.failure {
+        return Err(failure);
+    }
+    let report = outcome.report;
+    report::bench::write(&report, &protocol.report)?;
     Ok((Step::done("verify", report.lines()), report.kept()))
 }
 

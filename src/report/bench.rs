@@ -28,6 +28,9 @@ pub const SCHEMA: &str = "llama-doctor/bench/1";
 pub struct BenchReport {
     pub schema: &'static str,
     pub runs: Vec<BenchRun>,
+    /// Configurations without a measurement.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_measured: Vec<NotMeasured>,
     /// Index of the run that serves best, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recommended: Option<usize>,
@@ -38,9 +41,18 @@ pub struct BenchReport {
     pub files: Vec<PathBuf>,
 }
 
+/// A configuration that was to be measured, and why it was not.
+#[derive(Debug, Clone, Serialize)]
+pub struct NotMeasured {
+    /// `A`, `B`, …
+    pub config: String,
+    pub title: String,
+    pub why: String,
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct BenchRun {
-    /// `A`, `B`, …
+    /// `A`, `B`, …; `A1`, `A2`, … for servers that run together
     pub config: String,
     pub name: String,
     pub title: String,
@@ -62,7 +74,7 @@ pub struct MeasuredReport {
     pub memory: BTreeMap<String, MemoryParts>,
     /// The highest resident memory of the process that was seen.
     pub process_bytes: Bytes,
-    /// Median at an empty context.
+    /// Median at an empty context; 0 where it was not measured.
     pub tokens_per_second: f64,
     pub prompt_tokens_per_second: f64,
     /// Against an f16 cache; absent where it was not compared.
@@ -75,13 +87,13 @@ pub struct MeasuredReport {
 
 impl MeasuredReport {
     pub fn new(memory: BTreeMap<String, MemoryParts>, measured: Measured, quality: Option<Quality>) -> Self {
-        let first = measured.speeds.first();
+        let empty = measured.speeds.iter().find(|speed| speed.share <= 0.0);
         // A short prompt measures overhead, not throughput: the longest one counts.
         let prompts = measured.speeds.iter().filter_map(|speed| speed.prompt_tokens_per_second);
         Self {
             memory,
             process_bytes: measured.peak_resident(),
-            tokens_per_second: first.map_or(0.0, |speed| speed.tokens_per_second.median),
+            tokens_per_second: empty.map_or(0.0, |speed| speed.tokens_per_second.median),
             prompt_tokens_per_second: prompts.fold(0.0, f64::max),
             quality,
             speeds: measured.speeds,
@@ -101,7 +113,7 @@ pub struct Told {
 }
 
 impl BenchRun {
-    pub fn new(planned: &LaunchServer, measured: MeasuredReport, log: Told, ready: Duration) -> Self {
+    pub fn new(config: String, planned: &LaunchServer, measured: MeasuredReport, log: Told, ready: Duration) -> Self {
         let Told { promises, settings, differences, fit_messages } = log;
         let broken: Vec<String> = promises.iter().filter_map(Promise::broken).collect();
         let kept = broken.is_empty() && differences.is_empty() && !promises.is_empty();
@@ -113,7 +125,7 @@ impl BenchRun {
             broken.into_iter().chain(differences.iter().cloned()).collect::<Vec<_>>().join("; ")
         };
         Self {
-            config: String::new(),
+            config,
             name: planned.name.clone(),
             title: planned.title.clone(),
             server: planned.plan.clone(),
@@ -157,15 +169,30 @@ impl BenchRun {
         quality.map_or_else(|| "-".to_owned(), |quality| format!("{:.1} %", quality.agreement * 100.0))
     }
 
+    fn tokens_per_second(&self) -> String {
+        let measured = self.measured.tokens_per_second;
+        if measured > 0.0 { format!("{measured:.1}") } else { "-".to_owned() }
+    }
+
     fn thousand(&self) -> String {
         self.thousand_seconds().map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s"))
     }
 }
 
 impl BenchReport {
-    pub fn new(runs: Vec<BenchRun>, prefer: Option<Preference>) -> Self {
-        let (recommended, reason) = pick::pick(&runs, prefer);
-        Self { schema: SCHEMA, runs, recommended, reason, calibration: None, files: Vec::new() }
+    pub fn new(runs: Vec<BenchRun>, not_measured: Vec<NotMeasured>) -> Self {
+        let (recommended, reason) = (None, String::new());
+        Self { schema: SCHEMA, runs, not_measured, recommended, reason, calibration: None, files: Vec::new() }
+    }
+
+    /// Says which of several runs serves best.
+    pub fn choose(&mut self, prefer: Option<Preference>) {
+        (self.recommended, self.reason) = pick::pick(&self.runs, prefer);
+    }
+
+    /// Whether anything was timed.
+    pub fn has_speed(&self) -> bool {
+        self.runs.iter().any(|run| !run.measured.speeds.is_empty())
     }
 
     pub fn kept(&self) -> bool {
@@ -177,10 +204,10 @@ impl BenchReport {
         let line = |run: &BenchRun| {
             let promised: u64 = run.server.memory.values().map(|parts| parts.context.0).sum();
             let mut line = format!(
-                "KV {:.1} MiB promised, {:.1} measured; {:.1} tokens/s",
+                "KV {:.1} MiB promised, {:.1} measured; {} tokens/s",
                 Bytes(promised).mib(),
                 run.cache_bytes().mib(),
-                run.measured.tokens_per_second
+                run.tokens_per_second()
             );
             if !run.kept {
                 let _ = write!(line, "; {}", run.verdict);

@@ -32,6 +32,10 @@ pub fn page(report: &BenchReport) -> String {
     let verdict = if report.kept() { "Every promise was kept" } else { "A promise was broken" };
     let _ = write!(body, "<h1>llama-doctor bench</h1><p><strong>{verdict}.</strong> {}</p>", escape(&report.reason));
     body.push_str(&table(report));
+    for one in &report.not_measured {
+        let text = format!("{} ({}) not measured: {}", one.config, one.title, one.why);
+        let _ = write!(body, "<p>{}.</p>", escape(&text));
+    }
     body.push_str("<h2>Memory</h2>");
     body.push_str(&memory_plot(&report.runs));
     body.push_str("<h2>Memory against context</h2>");
@@ -73,10 +77,12 @@ fn table(report: &BenchReport) -> String {
         let seconds = run.thousand_seconds().map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.1} s"));
         let same = run.measured.quality.as_ref();
         let same = same.map_or_else(|| "–".to_owned(), |quality| format!("{:.1} %", quality.agreement * 100.0));
+        let speed = run.measured.tokens_per_second;
+        let speed = if speed > 0.0 { format!("{speed:.1}") } else { "–".to_owned() };
         let class = if run.kept { "" } else { " class=\"broken\"" };
         let _ = write!(
             text,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.1} MiB</td><td>{}</td><td>{:.1}</td><td>{seconds}</td>\
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.1} MiB</td><td>{}</td><td>{speed}</td><td>{seconds}</td>\
              <td>{same}</td><td{class}>{}</td></tr>",
             escape(&run.config),
             escape(&run.name),
@@ -84,7 +90,6 @@ fn table(report: &BenchReport) -> String {
             run.cache_name(),
             run.cache_bytes().mib(),
             run.total(),
-            run.measured.tokens_per_second,
             escape(&run.verdict)
         );
     }

@@ -1,10 +1,11 @@
 //! What a running server really does: its memory through a full batch and a long answer, and its speed at rising fill.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::budget::Budget;
 use super::http::{Caller, HttpError};
 use super::start::{Server, ServerError};
 use super::supervise::stops_asked;
@@ -17,6 +18,9 @@ pub const PROMPT: &str = "Describe how a sailing ship of the eighteenth century 
 /// Same seed and no temperature: the same tokens on every run.
 const SEED: u32 = 42;
 
+/// No single request may take longer: a server that hangs ends the bench, not the evening.
+const REQUEST_LIMIT: Duration = Duration::from_mins(15);
+
 /// How much is measured.
 #[derive(Debug, Clone)]
 pub struct Protocol {
@@ -25,8 +29,6 @@ pub struct Protocol {
     pub runs: usize,
     /// Shares of a slot's context that are filled before a timed run.
     pub fills: Vec<f64>,
-    /// No new step begins after this.
-    pub end: Instant,
 }
 
 /// Median of several runs, and how far they lie apart.
@@ -97,23 +99,29 @@ impl Measured {
     }
 }
 
-/// A client of one server, whose requests end when the server dies or the user stops us.
+/// A client of one server, whose requests end when the server dies, the user stops us or the time is up.
 pub struct Client<'a> {
     pub server: &'a mut Server,
-    pub limit: Duration,
+    pub budget: Budget,
 }
 
 impl Client<'_> {
     pub fn post(&mut self, path: &str, body: &Value) -> Result<Value, ServerError> {
-        let caller = Caller { address: self.server.address, limit: self.limit, give_up: &|| stops_asked() > 0 };
-        let answer = caller.post_json(path, body);
+        let answer = self.caller()?.post_json(path, body);
         self.judged(answer)
     }
 
     pub fn get(&mut self, path: &str) -> Result<Value, ServerError> {
-        let caller = Caller { address: self.server.address, limit: self.limit, give_up: &|| stops_asked() > 0 };
-        let answer = caller.get_json(path);
+        let answer = self.caller()?.get_json(path);
         self.judged(answer)
+    }
+
+    fn caller(&self) -> Result<Caller<'static>, ServerError> {
+        if self.budget.is_up() {
+            return Err(ServerError::TimeUp);
+        }
+        let limit = self.budget.left().min(REQUEST_LIMIT);
+        Ok(Caller { address: self.server.address, limit, give_up: &|| stops_asked() > 0 })
     }
 
     /// A dead server explains a failed request better than the broken connection does.
@@ -124,9 +132,10 @@ impl Client<'_> {
             }
             // Its end may come a moment after the connection's.
             std::thread::sleep(Duration::from_millis(300));
-            match self.server.still_runs() {
-                Err(ended) => ended,
-                Ok(()) => error.into(),
+            match (self.server.still_runs(), &error) {
+                (Err(ended), _) => ended,
+                (Ok(()), HttpError::TooSlow { .. }) if self.budget.is_up() => ServerError::TimeUp,
+                (Ok(()), _) => error.into(),
             }
         })
     }
@@ -159,7 +168,8 @@ fn unexpected(path: &str) -> ServerError {
     HttpError::Garbage { path: path.to_owned() }.into()
 }
 
-/// Runs the protocol. `look` takes a snapshot of the process; `tell` hears which step begins.
+/// Runs the protocol as far as the client's time goes; what is left out is said. `look` takes a snapshot of the process;
+/// `tell` hears which step begins.
 pub fn measure(
     client: &mut Client<'_>,
     protocol: &Protocol,
@@ -169,32 +179,44 @@ pub fn measure(
 ) -> Result<Measured, ServerError> {
     let mut measured = Measured::default();
     measured.snapshots.push(look("loaded"));
-    let sentence = client.tokenize(PROMPT)?;
-    let slot = client.slot_context()?;
     tell("warming up with a full micro-batch");
-    // Kernels, workspaces and pools appear with the first full batch, not with the load.
-    client.complete(&repeated(&sentence, ubatch.min(slot.saturating_sub(8)) as usize), 4, false)?;
+    let (sentence, slot) = match warm_up(client, ubatch) {
+        Ok(known) => known,
+        Err(ServerError::TimeUp) => {
+            measured.skipped.push(format!("speed, and memory at work: {}", ServerError::TimeUp));
+            return Ok(measured);
+        }
+        Err(error) => return Err(error),
+    };
     measured.snapshots.push(look("full-batch"));
     let fills = std::iter::once(0.0).chain(protocol.fills.iter().copied());
     for share in fills {
         let room = slot.saturating_sub(protocol.tokens + 8);
         let filled = ((f64::from(slot) * share) as u32).min(room).max((sentence.len() as u32).min(room.max(1)));
-        if Instant::now() > protocol.end {
-            measured.skipped.push(format!("speed at {:.0} % fill: the time was up", share * 100.0));
-            continue;
+        if !client.budget.is_up() {
+            tell(&format!("timing {} tokens after {filled} in the context", protocol.tokens.min(slot)));
         }
-        tell(&format!("timing {} tokens after {filled} in the context", protocol.tokens.min(slot)));
         match speed(client, protocol, &repeated(&sentence, filled as usize), share) {
             Ok(speed) => measured.speeds.push(speed),
-            Err(ServerError::Http(HttpError::TooSlow { seconds, .. })) => {
-                let limit = seconds.as_secs();
-                measured.skipped.push(format!("speed at {:.0} % fill: a run took more than {limit} s", share * 100.0));
+            Err(error @ (ServerError::TimeUp | ServerError::Http(HttpError::TooSlow { .. }))) => {
+                measured.skipped.push(format!("speed at {:.0} % fill: {error}", share * 100.0));
             }
             Err(error) => return Err(error),
         }
     }
-    measured.snapshots.push(look("long-answer"));
+    if !measured.speeds.is_empty() {
+        measured.snapshots.push(look("long-answer"));
+    }
     Ok(measured)
+}
+
+/// The prompt's tokens and the size of a slot, after a full micro-batch: kernels, workspaces and pools appear with the first,
+/// not with the load.
+fn warm_up(client: &mut Client<'_>, ubatch: u32) -> Result<(Vec<i64>, u32), ServerError> {
+    let sentence = client.tokenize(PROMPT)?;
+    let slot = client.slot_context()?;
+    client.complete(&repeated(&sentence, ubatch.min(slot.saturating_sub(8)) as usize), 4, false)?;
+    Ok((sentence, slot))
 }
 
 fn speed(client: &mut Client<'_>, protocol: &Protocol, prompt: &[i64], share: f64) -> Result<Speed, ServerError> {
@@ -202,11 +224,13 @@ fn speed(client: &mut Client<'_>, protocol: &Protocol, prompt: &[i64], share: f6
     let mut first: Option<Value> = None;
     let mut generated = 0;
     for run in 0..protocol.runs.max(1) {
-        if run > 0 && Instant::now() > protocol.end {
-            break;
-        }
         // The first run computes the prompt, the others find it cached.
-        let answer = client.complete(prompt, protocol.tokens, run > 0)?;
+        let answer = match client.complete(prompt, protocol.tokens, run > 0) {
+            Ok(answer) => answer,
+            // Fewer runs than wanted are runs, too.
+            Err(ServerError::TimeUp) if run > 0 => break,
+            Err(error) => return Err(error),
+        };
         let timings = answer["timings"].clone();
         rates.push(timings["predicted_per_second"].as_f64().ok_or_else(|| unexpected("/completion"))?);
         generated = timings["predicted_n"].as_u64().unwrap_or_default() as u32;

@@ -62,8 +62,26 @@ impl Caller<'_> {
         let connect = self.limit.min(Duration::from_secs(2));
         let mut stream = TcpStream::connect_timeout(&self.address, connect).map_err(unreachable)?;
         stream.set_read_timeout(Some(POLL)).map_err(unreachable)?;
-        stream.set_write_timeout(Some(self.limit)).map_err(unreachable)?;
-        stream.write_all(request.as_bytes()).map_err(unreachable)?;
+        stream.set_write_timeout(Some(POLL)).map_err(unreachable)?;
+        let still_wanted = || {
+            if (self.give_up)() {
+                return Err(HttpError::GivenUp { path: path.to_owned() });
+            }
+            if Instant::now() > end {
+                return Err(HttpError::TooSlow { path: path.to_owned(), seconds: self.limit });
+            }
+            Ok(())
+        };
+        // A server that hangs does not read either, and a long prompt does not fit into the system's buffers.
+        let mut unsent = request.as_bytes();
+        while !unsent.is_empty() {
+            match stream.write(unsent) {
+                Ok(count) => unsent = &unsent[count..],
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(unreachable(error)),
+            }
+            still_wanted()?;
+        }
         let mut answer = Vec::new();
         let mut chunk = [0; 16 << 10];
         loop {
@@ -73,12 +91,7 @@ impl Caller<'_> {
                 Err(error) if is_pause(&error) => {}
                 Err(error) => return Err(unreachable(error)),
             }
-            if (self.give_up)() {
-                return Err(HttpError::GivenUp { path: path.to_owned() });
-            }
-            if Instant::now() > end {
-                return Err(HttpError::TooSlow { path: path.to_owned(), seconds: self.limit });
-            }
+            still_wanted()?;
             if answer.len() > LARGEST_ANSWER {
                 return Err(HttpError::Garbage { path: path.to_owned() });
             }

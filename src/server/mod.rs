@@ -1,6 +1,7 @@
 //! llama-server as a process of ours: started, watched, measured, and stopped so that nothing stays behind.
 
 pub mod bench;
+pub mod budget;
 pub mod calibration;
 pub mod diagnose;
 pub mod fleet;

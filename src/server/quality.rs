@@ -55,6 +55,8 @@ pub struct Reference {
     answers: Vec<Answer>,
     needle: bool,
     extent: Extent,
+    /// False where the time was up before all was asked.
+    complete: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,67 +69,96 @@ pub struct Quality {
     pub agreement_high: f64,
     /// Mean Kullback-Leibler divergence from f16 in nats, over the most likely tokens.
     pub divergence: f64,
-    /// Whether a fact from the middle of a long text was found again; absent if f16 did not find it either.
+    /// Whether a fact from the middle of a long text was found again; absent if f16 did not find it either, or was not asked.
     pub needle_found: Option<bool>,
     pub verdict: String,
+    /// How far the verdict can be trusted, in words.
+    pub confidence: String,
+    /// False where the time was up before all was asked.
+    pub complete: bool,
 }
 
-/// Asks the f16 server.
+/// Asks the f16 server as far as the client's time goes. Without a single answer there is no reference.
 pub fn reference(
     client: &mut Client<'_>,
     extent: Extent,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Reference, ServerError> {
     let mut answers = Vec::new();
-    for (index, turns) in CONVERSATIONS.iter().take(extent.conversations).enumerate() {
-        tell(&format!("f16 answers {} of {}", index + 1, extent.conversations.min(CONVERSATIONS.len())));
-        // The second turn's prompt holds the first turn and its answer.
-        let mut text = String::new();
-        for turn in *turns {
-            let _ = write!(text, "Question: {turn}\nAnswer:");
-            let prompt = client.tokenize(&text)?;
-            let (tokens, distributions, said) = next_tokens(client, &prompt, extent.tokens)?;
-            answers.push(Answer { prompt, tokens, distributions });
-            text.push_str(&said);
-            text.push('\n');
+    let asked = (|| {
+        for (index, turns) in CONVERSATIONS.iter().take(extent.conversations).enumerate() {
+            tell(&format!("f16 answers {} of {}", index + 1, extent.conversations.min(CONVERSATIONS.len())));
+            // The second turn's prompt holds the first turn and its answer.
+            let mut text = String::new();
+            for turn in *turns {
+                let _ = write!(text, "Question: {turn}\nAnswer:");
+                let prompt = client.tokenize(&text)?;
+                let (tokens, distributions, said) = next_tokens(client, &prompt, extent.tokens)?;
+                answers.push(Answer { prompt, tokens, distributions });
+                text.push_str(&said);
+                text.push('\n');
+            }
         }
-    }
-    tell("f16 looks for the needle");
-    let needle = finds_needle(client, extent.hay)?;
-    Ok(Reference { answers, needle, extent })
+        tell("f16 looks for the needle");
+        finds_needle(client, extent.hay)
+    })();
+    let (needle, complete) = match asked {
+        Ok(needle) => (needle, true),
+        Err(ServerError::TimeUp) if !answers.is_empty() => (false, false),
+        Err(error) => return Err(error),
+    };
+    Ok(Reference { answers, needle, extent, complete })
 }
 
-/// Asks the server with the other cache types, at the same positions.
+/// Asks the server with the other cache types, at the same positions, as far as the client's time goes. Without a single
+/// position there is nothing to compare.
 pub fn compare(
     client: &mut Client<'_>,
     reference: &Reference,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Quality, ServerError> {
     let (mut positions, mut same, mut divergence) = (0_u32, 0_u32, 0.0);
-    for (index, answer) in reference.answers.iter().enumerate() {
-        tell(&format!("comparing answer {} of {}", index + 1, reference.answers.len()));
-        let mut prompt = answer.prompt.clone();
-        for (token, expected) in answer.tokens.iter().zip(&answer.distributions) {
-            let (_, distributions, _) = next_tokens(client, &prompt, 1)?;
-            if let Some(found) = distributions.first() {
-                positions += 1;
-                same += u32::from(found.first().map(|top| top.0) == expected.first().map(|top| top.0));
-                divergence += kullback_leibler(expected, found);
+    let asked = (|| {
+        for (index, answer) in reference.answers.iter().enumerate() {
+            tell(&format!("comparing answer {} of {}", index + 1, reference.answers.len()));
+            let mut prompt = answer.prompt.clone();
+            for (token, expected) in answer.tokens.iter().zip(&answer.distributions) {
+                let (_, distributions, _) = next_tokens(client, &prompt, 1)?;
+                if let Some(found) = distributions.first() {
+                    positions += 1;
+                    same += u32::from(found.first().map(|top| top.0) == expected.first().map(|top| top.0));
+                    divergence += kullback_leibler(expected, found);
+                }
+                prompt.push(*token);
             }
-            prompt.push(*token);
         }
-    }
-    let needle_found = if reference.needle {
+        if !reference.needle {
+            return Ok(None);
+        }
         tell("looking for the needle");
-        Some(finds_needle(client, reference.extent.hay)?)
-    } else {
-        None
+        finds_needle(client, reference.extent.hay).map(Some)
+    })();
+    let (needle_found, complete) = match asked {
+        Ok(needle_found) => (needle_found, reference.complete),
+        Err(ServerError::TimeUp) if positions > 0 => (None, false),
+        Err(error) => return Err(error),
     };
     let agreement = if positions == 0 { 0.0 } else { f64::from(same) / f64::from(positions) };
     let divergence = if positions == 0 { 0.0 } else { divergence / f64::from(positions) };
     let (agreement_low, agreement_high) = wilson(same, positions);
     let verdict = verdict(agreement, divergence, needle_found).to_owned();
-    Ok(Quality { positions, agreement, agreement_low, agreement_high, divergence, needle_found, verdict })
+    let confidence = confidence(agreement_high - agreement_low).to_owned();
+    Ok(Quality {
+        positions,
+        agreement,
+        agreement_low,
+        agreement_high,
+        divergence,
+        needle_found,
+        verdict,
+        confidence,
+        complete,
+    })
 }
 
 fn next_tokens(
@@ -208,6 +239,17 @@ fn verdict(agreement: f64, divergence: f64, needle: Option<bool>) -> &'static st
     }
 }
 
+/// What the width of the agreement's interval means for the verdict.
+fn confidence(width: f64) -> &'static str {
+    if width <= 0.03 {
+        "well founded"
+    } else if width <= 0.08 {
+        "fairly sure"
+    } else {
+        "a first impression: more places would tell"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +271,14 @@ mod tests {
         let (low, _) = wilson(1000, 1000);
         assert!(low > 0.995);
         assert_eq!(wilson(0, 0), (0.0, 1.0));
+        let said = |hits, of| {
+            let (low, high) = wilson(hits, of);
+            confidence(high - low)
+        };
+        assert!(said(10, 10).starts_with("a first impression"));
+        assert_eq!((said(570, 576), said(1590, 1600)), ("well founded", "well founded"));
+        assert_eq!(said(92, 96), "a first impression: more places would tell");
+        assert_eq!(said(550, 576), "fairly sure");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum ServerError {
     PortTaken { host: String, port: u16 },
     #[error("stopped by the user")]
     Stopped,
+    #[error("the time was up")]
+    TimeUp,
     #[error(transparent)]
     Http(#[from] super::http::HttpError),
     #[error(transparent)]
@@ -137,4 +139,18 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 /// A port that is free now.
 pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// The first of so many neighbouring ports that are free now.
+pub fn free_ports(count: usize) -> io::Result<u16> {
+    const ATTEMPTS: usize = 64;
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    for _ in 0..ATTEMPTS {
+        let first = free_port()?;
+        if (1..count).all(|next| u16::try_from(next).ok().and_then(|next| first.checked_add(next)).is_some_and(is_free))
+        {
+            return Ok(first);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, format!("no {count} neighbouring ports are free")))
 }

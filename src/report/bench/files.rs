@@ -32,18 +32,24 @@ fn markdown(report: &BenchReport) -> String {
     for run in &report.runs {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {:.1} | {} | {:.1} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {:.1} | {} | {} | {} | {} | {} |",
             run.config,
             run.name,
             grouped(u64::from(run.server.context)),
             run.cache_name(),
             run.cache_bytes().mib(),
             run.total(),
-            run.measured.tokens_per_second,
+            run.tokens_per_second(),
             run.thousand(),
             run.same_as_f16(),
             run.verdict
         );
+    }
+    if !report.not_measured.is_empty() {
+        text.push('\n');
+    }
+    for one in &report.not_measured {
+        let _ = writeln!(text, "- {}", words::not_measured(one));
     }
     for run in &report.runs {
         let _ = write!(text, "\n## {} {}\n\n```\n{}```\n", run.config, run.title, words::details(run));

@@ -30,7 +30,7 @@ pub(super) fn pick(runs: &[BenchRun], prefer: Option<Preference>) -> (Option<usi
                 None => "not compared",
             };
             let context = grouped(u64::from(run.server.context));
-            let name = super::configuration_name(index);
+            let name = &run.config;
             (Some(index), format!("{name}, with {context} tokens: {what} of those whose quality holds ({quality})"))
         }
         None => (None, "none keeps its promise and f16's quality".to_owned()),

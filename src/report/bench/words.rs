@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{BenchReport, BenchRun};
+use super::{BenchReport, BenchRun, NotMeasured};
 use crate::report::launch::promise_table;
 use crate::report::text::{WIDTH, wrapped};
 use crate::server::quality::Quality;
@@ -21,6 +21,11 @@ pub(super) fn human(report: &BenchReport) -> String {
     }
     if report.runs.len() > 1 {
         text.push_str(&table(report));
+    }
+    for one in &report.not_measured {
+        let _ = writeln!(text, "{}", wrapped(&not_measured(one), WIDTH, 2));
+    }
+    if !report.reason.is_empty() {
         let _ = writeln!(text, "{}", wrapped(&report.reason, WIDTH, 2));
     }
     if let Some(share) = report.largest_difference() {
@@ -33,6 +38,10 @@ pub(super) fn human(report: &BenchReport) -> String {
         let _ = writeln!(text, "Kept for later plans: {}", path.display());
     }
     text
+}
+
+pub(super) fn not_measured(one: &NotMeasured) -> String {
+    format!("{} ({}) not measured: {}", one.config, one.title, one.why)
 }
 
 /// Everything of one run but its title and verdict.
@@ -116,10 +125,12 @@ fn speeds(run: &BenchRun) -> String {
     let estimate = run.server.tokens_per_second;
     let estimate =
         if estimate > 0.0 { format!("{estimate:.1} tokens/s were estimated") } else { "no estimate".to_owned() };
-    let line = format!(
-        "Prompt {:.0} tokens/s; {estimate}; ready after {:.1} s",
-        run.measured.prompt_tokens_per_second, run.ready_seconds
-    );
+    let ready = format!("{estimate}; ready after {:.1} s", run.ready_seconds);
+    let line = if run.measured.speeds.is_empty() {
+        ready
+    } else {
+        format!("Prompt {:.0} tokens/s; {ready}", run.measured.prompt_tokens_per_second)
+    };
     text + &wrapped(&line, WIDTH, 2) + "\n"
 }
 
@@ -129,9 +140,11 @@ pub(super) fn quality_line(quality: &Quality) -> String {
         Some(false) => ", needle lost",
         None => "",
     };
+    let cut = if quality.complete { "" } else { "; cut short, the time was up" };
     format!(
-        "Quality: {}: same token as f16 in {:.1} % ({:.1} to {:.1}) of {} places, divergence {:.4}{needle}",
+        "Quality: {} ({}): same token as f16 in {:.1} % ({:.1} to {:.1}) of {} places, divergence {:.4}{needle}{cut}",
         quality.verdict,
+        quality.confidence,
         quality.agreement * 100.0,
         quality.agreement_low * 100.0,
         quality.agreement_high * 100.0,
@@ -150,13 +163,13 @@ fn table(report: &BenchReport) -> String {
     for run in &report.runs {
         let _ = writeln!(
             text,
-            "{:<6}  {:>7}  {:<9}  {:>6} MiB  {:>10}  {:>8.1}  {:>9}  {:>7}",
+            "{:<6}  {:>7}  {:<9}  {:>6} MiB  {:>10}  {:>8}  {:>9}  {:>7}",
             run.config,
             grouped(u64::from(run.server.context)),
             run.cache_name(),
             grouped(run.cache_bytes().mib().round() as u64),
             run.total().to_string(),
-            run.measured.tokens_per_second,
+            run.tokens_per_second(),
             run.thousand(),
             run.same_as_f16()
         );
