@@ -3,6 +3,8 @@
 
 pub mod archives;
 pub mod binaries;
+#[cfg(unix)]
+pub mod fake_server;
 pub mod field;
 pub mod gguf;
 pub mod github;
