@@ -63,6 +63,7 @@ pub enum GraphKind {
     NemotronH,
     KimiLinear,
     Rwkv,
+    MinimaxM3,
     Gemma3n,
     Gemma4,
 }

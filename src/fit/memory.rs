@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::architecture::Memory;
+use super::architecture::{GraphKind, Memory};
 use super::context::Context;
 use super::graph::cuda;
 use super::graph::recurrent::StatePart;
@@ -129,7 +129,13 @@ impl Model {
             return both.into_iter().filter(|(_, width, _)| *width > 0).collect();
         }
         let v_width = if context.v_by_column { self.widest_v() } else { self.head_v_at(layer) * kv_heads };
-        vec![(context.kind_k, self.head_k_at(layer) * kv_heads, cells), (context.kind_v, v_width, cells)]
+        let mut rows = vec![(context.kind_k, self.head_k_at(layer) * kv_heads, cells), (context.kind_v, v_width, cells)];
+        if self.architecture.graph == GraphKind::MinimaxM3
+            && let Some([key, value]) = self.block_indexer_rows(layer)
+        {
+            rows.extend([(context.kind_k, key, cells), (context.kind_v, value, cells)]);
+        }
+        rows
     }
 
     /// Elements of the widest V row: without flash attention all layers are padded to it.

@@ -301,6 +301,7 @@ impl Replay<'_> {
             GraphKind::NemotronH => builder.nemotron_h(),
             GraphKind::KimiLinear => builder.kimi_linear(),
             GraphKind::Rwkv => builder.rwkv(),
+            GraphKind::MinimaxM3 => builder.minimax_m3(),
             GraphKind::Gemma3n => builder.gemma3n(),
             GraphKind::Gemma4 => builder.gemma4(),
         }

@@ -71,7 +71,7 @@ impl Builder<'_> {
     }
 
     /// Multiplies by a Hadamard matrix, in blocks of its size.
-    fn rotate(&mut self, current: Id, rotation: Id) -> Id {
+    pub(crate) fn rotate(&mut self, current: Id, rotation: Id) -> Id {
         if rotation == NONE {
             return current;
         }
@@ -200,7 +200,7 @@ impl Builder<'_> {
         self.graph.expand(stored);
     }
 
-    fn store_v(&mut self, layer: u32, v: Id, inputs: CacheInputs) {
+    pub(crate) fn store_v(&mut self, layer: u32, v: Id, inputs: CacheInputs) {
         let cache = self.v_cache(layer, inputs.cells);
         if !self.context.v_by_column {
             self.store_rows(cache, v, inputs.v_rows);
@@ -239,7 +239,7 @@ impl Builder<'_> {
         )
     }
 
-    fn values(&mut self, layer: u32, cells: u64) -> Id {
+    pub(crate) fn values(&mut self, layer: u32, cells: u64) -> Id {
         let cache = self.v_cache(layer, cells);
         let (head, heads) = (self.model.head_v_at(layer), self.model.kv_heads[layer as usize]);
         let kind = self.context.kind_v;

@@ -4,6 +4,7 @@
 pub(crate) mod allocator;
 pub(crate) mod altup;
 pub(crate) mod attention;
+mod block_sparse;
 pub(crate) mod builder;
 pub(crate) mod cuda;
 pub(crate) mod delta_net;

@@ -48,6 +48,8 @@ pub(crate) enum Op {
     SumRows,
     Mean,
     Argsort,
+    Arange,
+    Pool,
     TopK,
     LightningIndexer,
     Pad,
@@ -309,8 +311,16 @@ impl Graph {
 
     /// Scaled where it stands: a view of itself.
     pub(crate) fn scale_in_place(&mut self, a: Id) -> Id {
+        self.in_place(Op::Scale, a, &[])
+    }
+
+    /// An op over `a` whose result overwrites it: a view of itself.
+    pub(crate) fn in_place(&mut self, op: Op, a: Id, more: &[Id]) -> Id {
         let (ne, nb) = (self.get(a).ne, self.get(a).nb);
-        self.push_view(Op::Scale, a, ne, nb, 0, &[a])
+        let mut sources = [NONE; MAX_SOURCES];
+        sources[0] = a;
+        sources[1..=more.len()].copy_from_slice(more);
+        self.push_view(op, a, ne, nb, 0, &sources[..=more.len()])
     }
 
     pub(crate) fn rms_norm(&mut self, a: Id) -> Id {
