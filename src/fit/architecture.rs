@@ -64,6 +64,8 @@ pub enum GraphKind {
     KimiLinear,
     Rwkv,
     MinimaxM3,
+    KimiK3,
+    Bailingmoe3,
     Gemma3n,
     Gemma4,
 }
@@ -226,6 +228,8 @@ pub struct Style {
     pub scales_shared_sum: bool,
     /// Queries and their gate become heads before they are parted.
     pub reshapes_gate_first: bool,
+    /// Gate and up are clamped, where the file says so, by nodes of their own.
+    pub clamps_apart: bool,
     /// Keys of a delta net are repeated up to the heads of its values.
     pub repeats_delta_heads: bool,
     /// The file calls the last norm `token_embd_norm`.
@@ -338,6 +342,8 @@ impl Architecture {
         let sparse = self.graph == GraphKind::Gemma3n && layer < SPARSE_LAYERS;
         // The first layer of RWKV 7 has no earlier values to mix with.
         let first = self.graph == GraphKind::Rwkv && layer == 0;
+        // Each layer of Kimi K3 mixes what all before it have banked.
+        let ropes = if self.graph == GraphKind::KimiK3 { u64::from(layer) } else { ropes };
         let special = u64::from(layer) < model.deepstack_layers() || sparse || first;
         (special, ropes + 2 * u64::from(model.rescales_after(layer)))
     }

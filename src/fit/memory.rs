@@ -129,7 +129,8 @@ impl Model {
             return both.into_iter().filter(|(_, width, _)| *width > 0).collect();
         }
         let v_width = if context.v_by_column { self.widest_v() } else { self.head_v_at(layer) * kv_heads };
-        let mut rows = vec![(context.kind_k, self.head_k_at(layer) * kv_heads, cells), (context.kind_v, v_width, cells)];
+        let mut rows =
+            vec![(context.kind_k, self.head_k_at(layer) * kv_heads, cells), (context.kind_v, v_width, cells)];
         if self.architecture.graph == GraphKind::MinimaxM3
             && let Some([key, value]) = self.block_indexer_rows(layer)
         {

@@ -221,7 +221,11 @@ impl Model {
 
     /// A metadata number of one layer; the same for all where the file gives one.
     pub(crate) fn whole_at(&self, key: &str, layer: u32) -> Option<u64> {
-        self.numbers.get(key).map(|numbers| numbers.at(layer as usize) as u64)
+        self.number_at(key, layer).map(|number| number as u64)
+    }
+
+    pub(crate) fn number_at(&self, key: &str, layer: u32) -> Option<f64> {
+        self.numbers.get(key).map(|numbers| numbers.at(layer as usize))
     }
 
     /// The values of an array with one entry a layer.

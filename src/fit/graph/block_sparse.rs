@@ -28,12 +28,14 @@ struct Blocks {
     streams: u64,
 }
 
-impl Model {
+impl Context {
     /// Layers choose blocks where flash attention is on and streams are apart; else they see everything.
-    pub(crate) fn chooses_blocks(&self, context: &Context) -> bool {
-        context.flash_attention && (context.sequences == 1 || !context.unified)
+    const fn chooses_blocks(&self) -> bool {
+        self.flash_attention && (self.sequences == 1 || !self.unified)
     }
+}
 
+impl Model {
     /// Elements of an indexer's key and of its V, which is reserved though never written.
     pub(crate) fn block_indexer_rows(&self, layer: u32) -> Option<[u64; 2]> {
         let dense = self.whole("leading_dense_block_count").unwrap_or(0);
@@ -50,7 +52,7 @@ impl Builder<'_> {
     pub(crate) fn minimax_m3(&mut self) {
         let mut current = self.input_embedding(false);
         let inputs = self.attention_inputs();
-        let blocks = self.model.chooses_blocks(self.context).then(|| self.block_inputs(&inputs));
+        let blocks = self.context.chooses_blocks().then(|| self.block_inputs(&inputs));
         for layer in self.layers.clone() {
             let normed = self.layer_norm(current, layer, "attn_norm");
             let (q, k, v) = self.queries_keys_values(normed, layer);
@@ -241,8 +243,7 @@ impl Builder<'_> {
         let cell_blocks =
             self.graph.view_1d(blocks.slots_or_cells, cells, stream * self.graph.nb(blocks.slots_or_cells, 1));
         let [_, mask_row, _, mask_stream] = self.graph.get(blocks.mask).nb;
-        let mask =
-            self.graph.view_3d(blocks.mask, [cells, each, 1], [mask_row, mask_stream], stream * mask_stream);
+        let mask = self.graph.view_3d(blocks.mask, [cells, each, 1], [mask_row, mask_stream], stream * mask_stream);
         let bias = rows_of(self, blocks.bias);
         let q = tokens_of(self, q);
         let mut stream_of = |id: Id| {

@@ -53,6 +53,8 @@ pub enum Activation {
     Plain,
     /// One projection, `ReLU`, and a square.
     ReluSquared,
+    /// Gate and up, each bent by `tanh`, the gate times its sigmoid too.
+    Situ,
 }
 
 impl<'a> Builder<'a> {
@@ -318,15 +320,44 @@ impl<'a> Builder<'a> {
         let has_gate = self.has(layer, &format!("ffn_gate{suffix}.weight"));
         let hidden = if has_gate { self.project(current, layer, &format!("ffn_gate{suffix}")) } else { up };
         let activated = match activation {
+            Activation::Gated if has_gate && self.clamps("swiglu_clamp_shexp", layer) => self.clamped(hidden, up),
             Activation::Gated if has_gate => self.graph.glu_split(hidden, up),
+            Activation::Situ if has_gate => self.situ(hidden, up),
             Activation::GatedJoined => self.graph.glu(hidden),
             Activation::ReluSquared => {
                 let relu = self.graph.unary(hidden);
                 self.graph.like(Op::Sqr, relu, &[])
             }
-            Activation::Gated | Activation::Plain => self.graph.unary(hidden),
+            Activation::Gated | Activation::Plain | Activation::Situ => self.graph.unary(hidden),
         };
         self.project(activated, layer, &format!("ffn_down{suffix}"))
+    }
+
+    /// Whether a layer's gate and up are kept within bounds by nodes of their own; some architectures have one op for all of it.
+    pub(crate) fn clamps(&self, key: &str, layer: u32) -> bool {
+        // llama.cpp's threshold (`src/llama-graph.cpp:1883`).
+        self.model.architecture.style.clamps_apart && self.model.number_at(key, layer).is_some_and(|limit| limit > 1e-6)
+    }
+
+    pub(crate) fn clamped(&mut self, gate: Id, up: Id) -> Id {
+        let up = self.graph.like(Op::Clamp, up, &[]);
+        let gate = self.graph.unary(gate);
+        let gate = self.graph.like(Op::Clamp, gate, &[]);
+        self.graph.mul(gate, up)
+    }
+
+    pub(crate) fn situ(&mut self, gate: Id, up: Id) -> Id {
+        let bend = |builder: &mut Self, id: Id| {
+            let small = builder.graph.scale(id);
+            let bent = builder.graph.unary(small);
+            builder.graph.scale(bent)
+        };
+        let bent = bend(self, gate);
+        let share = self.graph.like(Op::Sigmoid, gate, &[]);
+        let gate = self.graph.mul(bent, share);
+        let bends_up = self.model.number("activation.situ_linear_beta").is_some_and(|beta| beta > 0.0);
+        let up = if bends_up { bend(self, up) } else { up };
+        self.graph.mul(gate, up)
     }
 
     /// The last norm and the logits; both stay until the graph ends.

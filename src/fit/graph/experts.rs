@@ -199,6 +199,12 @@ impl Builder<'_> {
         let up = self.multiply_experts(input, layer, "ffn_up_exps", chosen);
         if self.has(layer, "ffn_gate_exps.weight") {
             let gate = self.multiply_experts(input, layer, "ffn_gate_exps", chosen);
+            if self.model.architecture.experts.activation == Activation::Situ {
+                return self.situ(gate, up);
+            }
+            if self.clamps("swiglu_clamp_exp", layer) {
+                return self.clamped(gate, up);
+            }
             return self.graph.glu_split(gate, up);
         }
         let activated = self.graph.unary(up);

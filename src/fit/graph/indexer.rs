@@ -124,7 +124,9 @@ impl Builder<'_> {
         self.store_k(layer, k, cache);
         let mask = self.mask_of_chosen(cache, chosen);
         let v_b = self.weight(layer, "attn_v_b.weight").unwrap_or(NONE);
-        self.attend_compressed(layer, q, v, CacheInputs { mask, ..cache }, v_b)
+        let attended = self.attend_compressed(layer, q, v, CacheInputs { mask, ..cache }, v_b);
+        let gated = self.latent_gate(attended, normed, layer);
+        self.multiply(gated, layer, "attn_output")
     }
 
     fn mask_of_chosen(&mut self, cache: CacheInputs, chosen: Id) -> Id {

@@ -3,6 +3,7 @@
 use super::builder::Builder;
 use super::recurrent::{StateInputs, StatePart};
 use super::tensor::{Id, NONE, Op};
+use crate::fit::architecture::GraphKind;
 use crate::gguf::TensorType;
 
 impl Builder<'_> {
@@ -10,16 +11,20 @@ impl Builder<'_> {
         let mut current = self.input_embedding(false);
         let states = self.state_inputs();
         let inputs = self.latent_inputs();
+        // Ling 3 keeps all rows for its layer that predicts further tokens.
+        let drafts = self.model.architecture.graph == GraphKind::Bailingmoe3;
         for layer in self.layers.clone() {
             let normed = self.layer_norm(current, layer, "attn_norm");
-            self.graph.expand(normed);
+            if !drafts {
+                self.graph.expand(normed);
+            }
             let mut mixed = if self.model.recurrent[layer as usize] {
                 self.kimi_delta_layer(states, normed, layer)
             } else {
                 self.latent_attention(&inputs, normed, layer)
             };
             let mut residual = current;
-            if self.is_last(layer) {
+            if self.is_last(layer) && !drafts {
                 mixed = self.output_rows_of(mixed);
                 residual = self.output_rows_of(residual);
             }
@@ -29,11 +34,15 @@ impl Builder<'_> {
             current = self.graph.add(fed, middle);
             self.end_layer(current);
         }
-        self.finish(current, Op::RmsNorm);
+        if drafts {
+            self.finish_before_rows(current);
+        } else {
+            self.finish(current, Op::RmsNorm);
+        }
     }
 
     /// A delta net whose decay differs by channel, with a convolution of its own for Q, K and V.
-    fn kimi_delta_layer(&mut self, inputs: StateInputs, current: Id, layer: u32) -> Id {
+    pub(crate) fn kimi_delta_layer(&mut self, inputs: StateInputs, current: Id, layer: u32) -> Id {
         let sequences = self.batch.sequences;
         let all_tokens = self.batch.tokens;
         let tokens = all_tokens / sequences;
@@ -62,22 +71,15 @@ impl Builder<'_> {
         }
         let [q, k, v] = convolved;
 
-        let narrow = self.multiply(current, layer, "ssm_f_a");
-        let gate = self.multiply(narrow, layer, "ssm_f_b");
-        let bias = self.weight(layer, "ssm_dt.bias").unwrap_or(NONE);
-        let gate = self.graph.add(gate, bias);
-        let gate = self.graph.like(Op::Softplus, gate, &[]);
-        let gate = self.graph.reshape(gate, [head, heads, all_tokens, 1]);
-        let decay = self.weight(layer, "ssm_a").unwrap_or(NONE);
-        let decay = self.graph.reshape(decay, [1, heads, 1, 1]);
-        let gate = self.graph.mul(gate, decay);
+        let gate = self.kimi_decay(current, layer, heads, head);
         let gate = self.graph.reshape(gate, [head, heads, tokens, sequences]);
         let beta = self.multiply(current, layer, "ssm_beta");
         let beta = self.graph.reshape(beta, [1, heads, tokens, sequences]);
         let beta = self.graph.like(Op::Sigmoid, beta, &[]);
 
         let width = self.graph.ne(current, 0);
-        let current = self.graph.reshape(current, [width, tokens, sequences, 1]);
+        let packs = self.model.architecture.graph == GraphKind::Bailingmoe3;
+        let apart = if packs { current } else { self.graph.reshape(current, [width, tokens, sequences, 1]) };
         let state = self.read_state(inputs, layer, StatePart::S);
         let state = self.graph.reshape(state, [head, head, heads, sequences]);
         let q = self.unit_norm(q);
@@ -85,9 +87,14 @@ impl Builder<'_> {
         let attended = self.delta_net([q, k, v, gate, beta, state], layer);
         let output = self.graph.cont(attended);
 
-        let current = self.graph.reshape(current, [width, all_tokens, 1, 1]);
-        let narrow = self.multiply(current, layer, "ssm_g_a");
-        let gate = self.multiply(narrow, layer, "ssm_g_b");
+        let current = if packs { current } else { self.graph.reshape(apart, [width, all_tokens, 1, 1]) };
+        // One projection, or two with a narrow middle.
+        let gate = if self.has(layer, "ssm_g.weight") {
+            self.multiply(current, layer, "ssm_g")
+        } else {
+            let narrow = self.multiply(current, layer, "ssm_g_a");
+            self.multiply(narrow, layer, "ssm_g_b")
+        };
         let gate = self.graph.reshape(gate, [head, heads, all_tokens, 1]);
         let output = self.graph.reshape(output, [head, heads, all_tokens, 1]);
         let normed = self.rms_norm(output, layer, "ssm_norm.weight");
@@ -95,6 +102,32 @@ impl Builder<'_> {
         let gated = self.graph.mul(normed, gate);
         let gated = self.graph.cont_shaped(gated, [inner, all_tokens, 1, 1]);
         self.multiply(gated, layer, "attn_output")
+    }
+
+    /// How fast each channel forgets: without bound, or between 0 and `kda.gate_lower_bound`.
+    fn kimi_decay(&mut self, current: Id, layer: u32, heads: u64, head: u64) -> Id {
+        let tokens = self.batch.tokens;
+        let narrow = self.multiply(current, layer, "ssm_f_a");
+        let gate = self.multiply(narrow, layer, "ssm_f_b");
+        let bias = self.weight(layer, "ssm_dt.bias").unwrap_or(NONE);
+        let mut gate = self.graph.add(gate, bias);
+        let graph = self.model.architecture.graph;
+        let bounded = graph != GraphKind::KimiLinear && self.model.number("kda.gate_lower_bound").is_some();
+        if !bounded {
+            gate = self.graph.like(Op::Softplus, gate, &[]);
+        }
+        gate = self.graph.reshape(gate, [head, heads, tokens, 1]);
+        let decay = self.weight(layer, "ssm_a").unwrap_or(NONE);
+        let decay = self.graph.reshape(decay, [1, heads, 1, 1]);
+        gate = self.graph.mul(gate, decay);
+        if !bounded {
+            return gate;
+        }
+        if graph == GraphKind::KimiK3 {
+            gate = self.graph.scale(gate);
+        }
+        gate = self.graph.like(Op::Sigmoid, gate, &[]);
+        self.graph.scale(gate)
     }
 
     /// One of the three convolutions: its columns are a part of the layer's state.

@@ -3,7 +3,7 @@
 use super::attention::{Attention, AttentionInputs, CacheInputs};
 use super::builder::Builder;
 use super::tensor::{Id, NONE, Op};
-use crate::fit::architecture::Rope;
+use crate::fit::architecture::{AttentionGate, Rope};
 use crate::gguf::TensorType;
 
 impl Builder<'_> {
@@ -66,7 +66,7 @@ impl Builder<'_> {
             let [q, k, v] = self.absorb(layer, q, compressed, k_rope);
             let q = self.sharpened(q);
             let v_b = self.weight(layer, "attn_v_b.weight").unwrap_or(NONE);
-            return self.attend_latent(inputs, layer, [q, k, v], v_b);
+            return self.attend_latent(inputs, layer, normed, [q, k, v], v_b);
         }
         let kv = self.multiply(compressed, layer, "attn_kv_b");
         let row = (nope + head_v) * 4;
@@ -133,16 +133,26 @@ impl Builder<'_> {
     }
 
     /// Attention over one compressed row; V is a view of K.
-    pub(crate) fn attend_latent(&mut self, inputs: &AttentionInputs, layer: u32, [q, k, v]: [Id; 3], v_b: Id) -> Id {
+    fn attend_latent(&mut self, inputs: &AttentionInputs, layer: u32, normed: Id, [q, k, v]: [Id; 3], v_b: Id) -> Id {
         let cache = inputs.full;
         for id in [q, v, k] {
             self.graph.expand(id);
         }
         self.store_k(layer, k, cache);
-        self.attend_compressed(layer, q, v, cache, v_b)
+        let current = self.attend_compressed(layer, q, v, cache, v_b);
+        let gated = self.latent_gate(current, normed, layer);
+        self.multiply(gated, layer, "attn_output")
     }
 
-    /// As above, with K stored.
+    /// The result of all heads times a gate, in architectures that have one.
+    pub(crate) fn latent_gate(&mut self, attended: Id, normed: Id, layer: u32) -> Id {
+        if self.model.architecture.style.attention_gate == AttentionGate::None || !self.has(layer, "attn_gate.weight") {
+            return attended;
+        }
+        self.attention_times_gate(attended, normed, layer)
+    }
+
+    /// As above, with K stored, without gate and projection.
     pub(crate) fn attend_compressed(&mut self, layer: u32, q: Id, v: Id, cache: CacheInputs, v_b: Id) -> Id {
         let keys = self.keys(layer, cache.cells);
         let tensor = *self.graph.get(keys);
@@ -153,7 +163,7 @@ impl Builder<'_> {
             [tensor.nb[1], tensor.nb[2], tensor.nb[3]],
             0,
         );
-        let current = self.heads(layer, q, keys, values, cache.mask, NONE, Some(v_b));
-        self.multiply(current, layer, "attn_output")
+        let sinks = self.weight(layer, "attn_sinks.weight").unwrap_or(NONE);
+        self.heads(layer, q, keys, values, cache.mask, sinks, Some(v_b))
     }
 }

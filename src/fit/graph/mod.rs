@@ -13,6 +13,7 @@ pub(crate) mod fusion;
 pub(crate) mod gemma4;
 pub(crate) mod hybrid;
 pub(crate) mod indexer;
+mod kimi_k3;
 pub(crate) mod kimi_linear;
 pub(crate) mod latent;
 pub(crate) mod per_layer;

@@ -74,6 +74,9 @@ fn kind(model: &Model, placement: &Placement, layer: u32) -> u64 {
     placement.layers[index].hash(&mut hasher);
     (model.heads[index], model.kv_heads[index], model.windowed[index], model.recurrent[index]).hash(&mut hasher);
     (layer < model.cached_layers(), model.whole_at("expert_used_count", layer)).hash(&mut hasher);
+    for key in ["swiglu_clamp_exp", "swiglu_clamp_shexp"] {
+        model.number_at(key, layer).is_some_and(|limit| limit > 0.0).hash(&mut hasher);
+    }
     model.architecture.layer_kind(model, layer).hash(&mut hasher);
     let mut weights: Vec<(&str, u32)> =
         model.layer_weights[index].iter().map(|(name, weight)| (&**name, *weight)).collect();

@@ -4,7 +4,7 @@
 use super::attention::{Attention, AttentionInputs};
 use super::builder::Builder;
 use super::tensor::{Id, NONE, Op};
-use crate::fit::architecture::{AttentionGate, Rope};
+use crate::fit::architecture::{AttentionGate, GraphKind, Rope};
 
 impl Builder<'_> {
     /// Projections, head norms, rope, attention, output projection.
@@ -62,19 +62,25 @@ impl Builder<'_> {
     }
 
     /// Each head of the result, or each element, times a gate.
-    fn attention_times_gate(&mut self, attended: Id, normed: Id, layer: u32) -> Id {
+    pub(crate) fn attention_times_gate(&mut self, attended: Id, normed: Id, layer: u32) -> Id {
         let gate = self.multiply(normed, layer, "attn_gate");
+        let packs = self.model.architecture.graph == GraphKind::Bailingmoe3;
+        let (tokens, heads) = (self.graph.ne(attended, 1), self.model.heads[layer as usize]);
+        let gate = if packs { self.graph.reshape(gate, [1, heads, tokens, 1]) } else { gate };
         let op = match self.model.architecture.style.attention_gate {
             AttentionGate::Softplus => Op::Softplus,
             AttentionGate::Sigmoid | AttentionGate::None => Op::Sigmoid,
         };
         let gate = self.graph.like(op, gate, &[]);
-        let (width, tokens) = (self.graph.ne(attended, 0), self.graph.ne(attended, 1));
-        let heads = self.model.heads[layer as usize];
-        if self.graph.ne(gate, 0) != heads {
+        let width = self.graph.ne(attended, 0);
+        if !packs && self.graph.ne(gate, 0) != heads {
             return self.graph.mul(attended, gate);
         }
         let by_head = self.graph.reshape(attended, [width / heads, heads, tokens, 1]);
+        if packs {
+            let gated = self.graph.mul(by_head, gate);
+            return self.graph.cont_shaped(gated, [width, tokens, 1, 1]);
+        }
         let gate = self.graph.reshape(gate, [1, heads, tokens, 1]);
         let gated = self.graph.mul(by_head, gate);
         self.graph.reshape(gated, [width, tokens, 1, 1])

@@ -50,6 +50,8 @@ pub(crate) enum Op {
     Argsort,
     Arange,
     Pool,
+    /// Several residual streams, weighted and summed.
+    MixStreams,
     TopK,
     LightningIndexer,
     Pad,
