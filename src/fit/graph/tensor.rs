@@ -49,7 +49,6 @@ pub(crate) enum Op {
     Mean,
     Argsort,
     Arange,
-    Pool,
     /// Several residual streams, weighted and summed.
     MixStreams,
     TopK,
