@@ -66,6 +66,7 @@ pub enum GraphKind {
     MinimaxM3,
     KimiK3,
     Bailingmoe3,
+    HyV4,
     Gemma3n,
     Gemma4,
 }
@@ -356,7 +357,7 @@ impl Architecture {
 
     /// An indexer with a cache of its own chooses what attention sees.
     pub(crate) fn has_indexer(&self) -> bool {
-        self.graph == GraphKind::SparseLatent
+        matches!(self.graph, GraphKind::SparseLatent | GraphKind::HyV4)
     }
 
     /// Layers use the choice of an earlier one: GLM from 5.2 on, told by its context (`src/models/glm-dsa.cpp:60`).

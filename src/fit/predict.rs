@@ -302,6 +302,7 @@ impl Replay<'_> {
             GraphKind::KimiLinear | GraphKind::Bailingmoe3 => builder.kimi_linear(),
             GraphKind::Rwkv => builder.rwkv(),
             GraphKind::KimiK3 => builder.kimi_k3(),
+            GraphKind::HyV4 => builder.hy_v4(),
             GraphKind::MinimaxM3 => builder.minimax_m3(),
             GraphKind::Gemma3n => builder.gemma3n(),
             GraphKind::Gemma4 => builder.gemma4(),

@@ -4,6 +4,7 @@
 use super::attention::{AttentionInputs, CacheInputs};
 use super::builder::Builder;
 use super::tensor::{Id, NONE, Op};
+use crate::fit::architecture::GraphKind;
 use crate::fit::model::Model;
 use crate::gguf::TensorType;
 
@@ -12,7 +13,7 @@ const INDEXER_CACHE: u8 = 2;
 
 /// What the indexer reads: where its keys go, its mask, and a Hadamard matrix.
 #[derive(Debug, Clone, Copy)]
-struct IndexerInputs {
+pub(crate) struct IndexerInputs {
     rows: Id,
     mask: Id,
     rotation: Id,
@@ -21,7 +22,7 @@ struct IndexerInputs {
 impl Model {
     /// Elements of one indexer key; 0 for layers that use the choice of an earlier one.
     pub(crate) fn indexer_key(&self, layer: u32) -> u64 {
-        if !self.architecture.has_indexer() || layer >= self.layers() {
+        if !self.architecture.has_indexer() || layer >= self.layers() || self.windowed[layer as usize] {
             return 0;
         }
         let chooses = self.whole_at("attention.indexer.types", layer).map_or_else(
@@ -41,12 +42,11 @@ impl Builder<'_> {
         let mut chosen = NONE;
         for layer in self.layers.clone() {
             let normed = self.layer_norm(current, layer, "attn_norm");
-            let compressed = self.multiply(normed, layer, "attn_q_a");
-            let compressed = self.rms_norm(compressed, layer, "attn_q_a_norm.weight");
-            if self.model.indexer_key(layer) > 0 {
-                chosen = self.choose_cells(indexer, normed, compressed, layer);
-            }
-            let mut attended = self.sparse_attention(&inputs, normed, compressed, chosen, layer);
+            let mut attended = if self.model.windowed[layer as usize] {
+                self.latent_attention(&inputs, normed, layer)
+            } else {
+                self.chosen_attention(&inputs, indexer, normed, &mut chosen, layer)
+            };
             let mut residual = current;
             if self.is_last(layer) {
                 attended = self.output_rows_of(attended);
@@ -61,7 +61,24 @@ impl Builder<'_> {
         self.finish(current, Op::RmsNorm);
     }
 
-    fn indexer_inputs(&mut self) -> IndexerInputs {
+    /// Attention to the cells that this layer's indexer chooses, or an earlier one's.
+    pub(crate) fn chosen_attention(
+        &mut self,
+        inputs: &AttentionInputs,
+        indexer: IndexerInputs,
+        normed: Id,
+        chosen: &mut Id,
+        layer: u32,
+    ) -> Id {
+        let compressed = self.multiply(normed, layer, "attn_q_a");
+        let compressed = self.rms_norm(compressed, layer, "attn_q_a_norm.weight");
+        if self.model.indexer_key(layer) > 0 {
+            *chosen = self.choose_cells(indexer, normed, compressed, layer);
+        }
+        self.sparse_attention(inputs, normed, compressed, *chosen, layer)
+    }
+
+    pub(crate) fn indexer_inputs(&mut self) -> IndexerInputs {
         let (tokens, context) = (self.batch.tokens, self.context);
         let streams = context.streams_of(self.batch.sequences);
         let size = self.model.whole("attention.indexer.key_length").unwrap_or(0);
@@ -84,8 +101,12 @@ impl Builder<'_> {
         let k = self.norm_op(Op::Norm, k, weight, bias, Some(layer));
         let k = self.graph.reshape(k, [size, 1, tokens, 1]);
         let k = self.rope(k, NONE);
-        let q = self.graph.mul_mat(inputs.rotation, q);
-        let k = self.graph.mul_mat(inputs.rotation, k);
+        let turns = self.model.architecture.graph != GraphKind::HyV4;
+        let (q, k) = if turns {
+            (self.graph.mul_mat(inputs.rotation, q), self.graph.mul_mat(inputs.rotation, k))
+        } else {
+            (q, k)
+        };
         let cells = self.context.cells_per_sequence;
         let streams = self.context.streams;
         let place = self.placement.cache_place(layer);
@@ -112,7 +133,7 @@ impl Builder<'_> {
     fn sparse_attention(&mut self, inputs: &AttentionInputs, normed: Id, compressed: Id, chosen: Id, layer: u32) -> Id {
         let tokens = self.batch.tokens;
         let heads = self.model.heads[layer as usize];
-        let head = self.model.whole("attention.key_length_mla").unwrap_or(self.model.head_k);
+        let [head, ..] = self.model.latent_sizes(layer);
         let q = self.multiply(compressed, layer, "attn_q_b");
         let q = self.graph.reshape(q, [head, heads, tokens, 1]);
         let (compressed, k_rope) = self.compressed_keys(normed, layer);

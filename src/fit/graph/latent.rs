@@ -4,7 +4,24 @@ use super::attention::{Attention, AttentionInputs, CacheInputs};
 use super::builder::Builder;
 use super::tensor::{Id, NONE, Op};
 use crate::fit::architecture::{AttentionGate, Rope};
+use crate::fit::model::Model;
 use crate::gguf::TensorType;
+
+impl Model {
+    /// Elements of a head's K and V as they are decompressed, and of the compressed row.
+    pub(crate) fn latent_sizes(&self, layer: u32) -> [u64; 3] {
+        let windowed = self.windowed[layer as usize];
+        let size = |key: &str| {
+            let of_window = self.whole(&format!("attention.{key}_swa")).filter(|_| windowed);
+            of_window.or_else(|| self.whole(&format!("attention.{key}"))).filter(|size| *size > 0)
+        };
+        [
+            size("key_length_mla").unwrap_or(self.head_k),
+            size("value_length_mla").unwrap_or(self.head_v),
+            size("kv_lora_rank").unwrap_or(0),
+        ]
+    }
+}
 
 impl Builder<'_> {
     pub(crate) fn deepseek2(&mut self) {
@@ -41,16 +58,20 @@ impl Builder<'_> {
         let k_rows = self.graph.input(TensorType::I64, [tokens, 1, 1, 1]);
         let mask = self.graph.input(mask_kind, [cells, tokens / streams, 1, streams]);
         let full = CacheInputs { k_rows, v_rows: NONE, mask, k_rotation: NONE, v_rotation: NONE, cells };
-        AttentionInputs { full, window: None }
+        let window = (self.model.window > 0 && self.model.architecture.has_window_cache()).then(|| {
+            let cells = context.window_cells;
+            let k_rows = self.graph.input(TensorType::I64, [tokens, 1, 1, 1]);
+            let mask = self.graph.input(mask_kind, [cells, tokens / streams, 1, streams]);
+            CacheInputs { k_rows, mask, cells, ..full }
+        });
+        AttentionInputs { full, window }
     }
 
     pub(crate) fn latent_attention(&mut self, inputs: &AttentionInputs, normed: Id, layer: u32) -> Id {
         let tokens = self.batch.tokens;
         let heads = self.model.heads[layer as usize];
         let rope = self.model.whole("rope.dimension_count").unwrap_or(0);
-        let head = self.model.whole("attention.key_length_mla").filter(|size| *size > 0).unwrap_or(self.model.head_k);
-        let head_v =
-            self.model.whole("attention.value_length_mla").filter(|size| *size > 0).unwrap_or(self.model.head_v);
+        let [head, head_v, _] = self.model.latent_sizes(layer);
         let nope = head - rope.min(head);
 
         let q = if self.has(layer, "attn_q.weight") {
@@ -102,12 +123,13 @@ impl Builder<'_> {
     /// The compressed row of each token, and the part of K that has positions.
     pub(crate) fn compressed_keys(&mut self, normed: Id, layer: u32) -> (Id, Id) {
         let tokens = self.batch.tokens;
-        let rank = self.model.whole("attention.kv_lora_rank").unwrap_or(0);
+        let [.., rank] = self.model.latent_sizes(layer);
         let rope = self.model.whole("rope.dimension_count").unwrap_or(0);
         let joined = self.multiply(normed, layer, "attn_kv_a_mqa");
         let row = (rank + rope) * 4;
         let compressed = self.graph.view_2d(joined, rank, tokens, row, 0);
         let k_rope = self.graph.view_3d(joined, [rope, 1, tokens], [row, row], rank * 4);
+        let k_rope = self.head_norm(k_rope, layer, "attn_k_norm");
         let k_rope = self.rope_of(layer, k_rope);
         (self.rms_norm(compressed, layer, "attn_kv_a_norm.weight"), k_rope)
     }
@@ -134,7 +156,7 @@ impl Builder<'_> {
 
     /// Attention over one compressed row; V is a view of K.
     fn attend_latent(&mut self, inputs: &AttentionInputs, layer: u32, normed: Id, [q, k, v]: [Id; 3], v_b: Id) -> Id {
-        let cache = inputs.full;
+        let cache = inputs.of(self.model.windowed[layer as usize]);
         for id in [q, v, k] {
             self.graph.expand(id);
         }

@@ -22,5 +22,6 @@ pub(crate) mod repeats;
 pub(crate) mod rwkv;
 pub(crate) mod scheduler;
 pub(crate) mod self_attention;
+mod streams;
 pub(crate) mod tensor;
 pub(crate) mod transformer;
