@@ -11,7 +11,7 @@ impl Builder<'_> {
         let chooses = self.model.whole("attention.indexer.top_k").is_some_and(|cells| cells > 0);
         let indexer = chooses.then(|| self.indexer_inputs());
         let mut chosen = NONE;
-        let mut streams = self.into_streams(embedded);
+        let mut streams = self.spread_streams(embedded);
         for layer in self.layers.clone() {
             let (mixed, share) = self.before_block(streams, layer, "attn");
             let normed = self.layer_norm(mixed, layer, "attn_norm");
@@ -36,7 +36,7 @@ impl Builder<'_> {
     }
 
     /// The embedding, once for each stream.
-    pub(crate) fn into_streams(&mut self, embedded: Id) -> Id {
+    pub(crate) fn spread_streams(&mut self, embedded: Id) -> Id {
         let [width, tokens, ..] = self.graph.get(embedded).ne;
         let one = self.graph.reshape(embedded, [width, 1, tokens, 1]);
         self.graph.repeat(one, [width, self.stream_count(), tokens, 1])
