@@ -26,7 +26,8 @@ use llama_doctor::units::{Bytes, MIB};
 /// Rows that are off: they may only become fewer.
 const INEXACT: usize = 2;
 
-const FILES: [&str; 6] = ["rows-own.tsv", "attention.tsv", "latent.tsv", "rows.tsv", "more.tsv", "recurrent.tsv"];
+const FILES: [&str; 7] =
+    ["drafts.tsv", "rows-own.tsv", "attention.tsv", "latent.tsv", "rows.tsv", "more.tsv", "recurrent.tsv"];
 
 /// One measured configuration.
 struct Row {
@@ -35,6 +36,8 @@ struct Row {
     label: String,
     build: Variant,
     settings: Settings,
+    /// The context that drafts with layers for multi-token prediction, instead of the model's own.
+    is_draft_head: bool,
     /// Memory of each card, MiB.
     cards: Vec<u64>,
     /// Model, context and compute of each device, bytes.
@@ -115,6 +118,7 @@ fn rows(file: &str) -> Vec<Row> {
                     outputs_max: Some(number("outputs")),
                     ..Settings::default()
                 },
+                is_draft_head: argument("ctx_type").is_some(),
                 cards: argument("cards").map_or_else(
                     || vec![80_000; number("gpus") as usize],
                     |cards| cards.split(',').map(|mib| mib.parse().unwrap()).collect(),
@@ -135,8 +139,7 @@ fn vectors() -> Vec<Row> {
     let cases: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     cases
         .iter()
-        // One case measures the draft's own context, which `predict` does not describe.
-        .filter(|case| case["rc"] == 0 && case["params"]["mtpctx"].is_null())
+        .filter(|case| case["rc"] == 0)
         .map(|case| {
             let params = &case["params"];
             let number = |name: &str, default: u64| params[name].as_u64().unwrap_or(default) as u32;
@@ -171,7 +174,8 @@ fn vectors() -> Vec<Row> {
                     op_offload: number("opo", 1) == 1,
                     load_mode: LoadMode::None,
                     outputs_max: Some(number("no", 0)),
-                    mtp_draft_tokens: number("rs", 0),
+                    drafted_tokens: number("rs", 0),
+                    mtp: number("rs", 0) > 0,
                     tensor_overrides: params["ot"]
                         .as_str()
                         .map(|pattern| {
@@ -182,6 +186,7 @@ fn vectors() -> Vec<Row> {
                         .collect(),
                     ..Settings::default()
                 },
+                is_draft_head: !params["mtpctx"].is_null(),
                 cards: vec![80_000; devices],
                 measured: (0..devices).map(|index| buffer(&case["buffers"][format!("CUDA{index}")])).collect(),
                 host: buffers
@@ -223,19 +228,24 @@ fn gpu((index, mib): (usize, &u64)) -> Device {
 /// Predictions for rows of one model. Rows that differ in context and cache types only share their placement.
 fn of_one_model<'r>(rows: &[&'r Row]) -> Vec<(&'r Row, Result<Prediction, FitError>)> {
     let model = fit::Model::new(&header(&rows[0].model));
-    let mut predictors: Vec<(Settings, Vec<u64>, Variant, Predictor<'_>)> = Vec::new();
+    let mut predictors: Vec<(Settings, Vec<u64>, (Variant, bool), Predictor<'_>)> = Vec::new();
     let mut predict = |row: &Row| {
         let model = model.as_ref().map_err(Clone::clone)?;
         let types = (row.settings.cache_type_k, row.settings.cache_type_v);
         let rest =
             Settings { context: 0, cache_type_k: CacheType::F16, cache_type_v: CacheType::F16, ..row.settings.clone() };
-        let is_like = |one: &(Settings, Vec<u64>, Variant, Predictor<'_>)| {
-            (&one.0, &one.1, one.2) == (&rest, &row.cards, row.build)
+        let is_like = |one: &(Settings, Vec<u64>, (Variant, bool), Predictor<'_>)| {
+            (&one.0, &one.1, one.2) == (&rest, &row.cards, (row.build, row.is_draft_head))
         };
         if !predictors.iter().any(is_like) {
             let devices: Vec<Device> = row.cards.iter().enumerate().map(gpu).collect();
-            let predictor = Predictor::new(model, rest.clone(), &devices, Build::Known(row.build))?;
-            predictors.push((rest.clone(), row.cards.clone(), row.build, predictor));
+            let (settings, build) = (rest.clone(), Build::Known(row.build));
+            let predictor = if row.is_draft_head {
+                Predictor::of_draft_head(model, settings, &devices, build, true)?
+            } else {
+                Predictor::new(model, settings, &devices, build)?
+            };
+            predictors.push((rest.clone(), row.cards.clone(), (row.build, row.is_draft_head), predictor));
         }
         predictors.iter().find(|one| is_like(one)).unwrap().3.at(row.settings.context, types)
     };

@@ -1,23 +1,25 @@
 //! `fit`: the models' headers and the GPUs, gathered; the plan, decided; the table or the JSON, handed to `report`.
 
+mod draft;
 pub(super) mod flags;
 pub(super) mod gpus;
 mod shown;
 
 use std::process::ExitCode;
 
+use self::draft::Drafting;
 use crate::build::Runs;
 use crate::build::at_hand::CudaBackend;
 use crate::build::verdict::{self, Driver};
-use crate::cli::fit::{CpuMoeLayers, FitArguments, FitCommand, SpeculationArgument};
+use crate::cli::fit::{CpuMoeLayers, FitArguments, FitCommand};
 use crate::command::{Program, second_opinion};
 use crate::failure::Failure;
-use crate::fit::need::{Draft, Server};
+use crate::fit::need::Server;
 use crate::fit::plan::Plan;
 use crate::fit::planner::{PlanGpu, PlannedModel, Question};
 use crate::fit::projector::{self, ProjectorMemory};
 use crate::fit::search::Wish;
-use crate::fit::settings::{CacheType, FlashAttention, GpuLayers};
+use crate::fit::settings::{FlashAttention, GpuLayers};
 use crate::fit::{Build, Model, refusal};
 use crate::gguf;
 use crate::model::ResolvedModel;
@@ -74,21 +76,15 @@ fn answer(
     let gpus = gpus::found(program, arguments, &calibration)?;
     let shapes: Vec<Model> =
         resolved.iter().map(|model| shape(&model.model, arguments)).collect::<Result<_, Failure>>()?;
-    let draft =
-        draft_name(arguments, resolved, &shapes).map(|name| crate::model::resolve(program, name)).transpose()?;
-    let draft_shape = draft.as_ref().map(|draft| Model::new(&draft.model)).transpose()?;
+    let drafting = Drafting::of(program, arguments, resolved, &shapes)?;
     let projector = projector(arguments, &gpus)?;
-    let build_tag = arguments.for_build;
+    let build_tag = arguments.for_build.unwrap_or(NEWEST_TAG);
     let mut planned = Vec::with_capacity(resolved.len());
     for (index, (model, shape)) in resolved.iter().zip(&shapes).enumerate() {
-        let settings = flags::settings(arguments, shape, &gpus, resolved.len(), index == 0 && draft.is_some())?;
         let is_first = index == 0;
-        let draft_server = draft_shape.as_ref().filter(|_| is_first).map(|model| Draft {
-            model,
-            cache_type_k: arguments.cache_type_k_draft.unwrap_or(CacheType::F16),
-            cache_type_v: arguments.cache_type_v_draft.unwrap_or(CacheType::F16),
-            gpu_layers: arguments.gpu_layers_draft.unwrap_or(GpuLayers::All),
-        });
+        let drafting = drafting.as_ref().filter(|_| is_first);
+        let means = drafting.map(|drafting| drafting.means);
+        let settings = flags::settings(arguments, shape, &gpus, resolved.len(), means);
         let wish = Wish {
             context: flags::context(arguments.ctx_size.as_ref(), index, resolved.len())?,
             min_context: flags::min_context(arguments, shape),
@@ -98,7 +94,7 @@ fn answer(
             server: Server {
                 model: shape,
                 settings,
-                draft: draft_server,
+                draft: drafting.map(|drafting| drafting.server(arguments, shape)),
                 projector: projector.clone().filter(|_| is_first),
             },
         };
@@ -107,15 +103,15 @@ fn answer(
             wish,
             location: shown::location(model)?,
             mmproj: arguments.mmproj.as_ref().filter(|_| is_first).map(|path| path.display().to_string()),
-            draft: draft.as_ref().filter(|_| is_first).map(shown::location).transpose()?,
-            more_arguments: if is_first { flags::speculation_arguments(arguments) } else { Vec::new() },
+            draft: drafting.map(Drafting::location).transpose()?.flatten(),
+            more_arguments: drafting.map_or_else(Vec::new, |drafting| drafting.words(arguments, Some(build_tag))),
         });
     }
     let question = Question {
         models: planned,
         gpus,
-        build: build_tag.map_or(Build::NEWEST, Build::of),
-        build_tag: Some(build_tag.unwrap_or(NEWEST_TAG)),
+        build: Build::of(build_tag),
+        build_tag: Some(build_tag),
         cache_type_k: arguments.cache_type_k,
         cache_type_v: arguments.cache_type_v,
         kernels: flags::kernels(arguments),
@@ -157,17 +153,6 @@ fn say_what_cannot_run_at_once(plan: &mut Plan, cuda: &CudaBackend, driver: &Dri
         };
         plan.options.iter_mut().for_each(|option| option.notes.push(note.clone()));
     }
-}
-
-/// The draft model that was asked for; with `--spec-type draft-mtp`, for a model without such layers, the heads that lie
-/// beside it in its repository, as `llama-server -hf` takes them (b11434 `common/download.cpp:749`).
-fn draft_name<'a>(arguments: &'a FitArguments, resolved: &'a [ResolvedModel], shapes: &[Model]) -> Option<&'a String> {
-    let beside = || {
-        let wants = arguments.spec_type == Some(SpeculationArgument::DraftMtp);
-        let lacks = shapes.first().is_some_and(|shape| shape.layers_mtp == 0);
-        resolved.first().filter(|_| wants && lacks)?.mtp.as_ref()
-    };
-    arguments.model_draft.as_ref().or_else(beside)
 }
 
 /// The build behind [`Build::NEWEST`].

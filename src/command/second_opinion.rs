@@ -45,7 +45,7 @@ pub(super) fn of(
     let planned = Planned {
         source: &model.source,
         path: model.path(),
-        settings: flags::settings(arguments, &shape, &gpus, resolved.len(), arguments.model_draft.is_some())?,
+        settings: flags::settings(arguments, &shape, &gpus, resolved.len(), None),
         model: &shape,
         devices: gpus.into_iter().map(|gpu| gpu.device).collect(),
         build: arguments.for_build.map_or(Build::NEWEST, Build::of),

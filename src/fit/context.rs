@@ -47,6 +47,24 @@ pub(crate) const fn kind_of(cache: CacheType) -> TensorType {
     }
 }
 
+/// Whether drafted tokens are undone by going back to a kept state (`llm_arch_supports_rs_rollback`, `src/llama-arch.cpp:1162`).
+fn undoes_states(model: &Model) -> bool {
+    matches!(
+        model.architecture.name.as_str(),
+        "kimi-k3"
+            | "qwen35"
+            | "qwen35moe"
+            | "qwen4exp"
+            | "deepseek4"
+            | "glm5-next"
+            | "nemotron_h"
+            | "nemotron_h_moe"
+            | "lfm2"
+            | "lfm2moe"
+            | "bailingmoe3"
+    )
+}
+
 impl Context {
     /// Flash attention is still to be decided: it starts as on.
     pub(crate) fn new(model: &Model, settings: &Settings) -> Result<Self, FitError> {
@@ -64,7 +82,7 @@ impl Context {
         };
         let batch = u64::from(settings.batch).min(u64::from(asked));
         let ubatch = u64::from(settings.ubatch).min(batch);
-        let drafted = u64::from(settings.mtp_draft_tokens);
+        let drafted = u64::from(settings.drafted_tokens);
         let outputs_max = match settings.outputs_max {
             None => (sequences * (1 + drafted)).min(batch),
             Some(0) => batch,
@@ -92,7 +110,7 @@ impl Context {
             cache_on_gpu: settings.kv_offload,
             kind_k: kind_of(settings.cache_type_k),
             kind_v: kind_of(settings.cache_type_v),
-            state_snapshots: drafted,
+            state_snapshots: if settings.mtp && undoes_states(model) { drafted } else { 0 },
         })
     }
 

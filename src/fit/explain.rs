@@ -81,7 +81,7 @@ fn weights(model: &Model, placement: &Placement, need: &Need, devices: &[Device]
     for place in &placement.weights {
         *counts.entry(*place).or_default() += 1;
     }
-    let (bytes, _) = memory::weights(model, placement, need.settings.load_mode, need.settings.mtp_draft_tokens > 0);
+    let (bytes, _) = memory::weights(model, placement, need.settings.load_mode, need.settings.mtp);
     bytes
         .into_iter()
         .filter(|(_, bytes)| *bytes > 0)

@@ -1,6 +1,7 @@
 //! The buffers whose size follows from the settings alone: weights, KV cache, recurrent state (`knowledge` in closed form).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::architecture::{GraphKind, Memory};
 use super::context::Context;
@@ -67,11 +68,11 @@ pub(crate) fn weights(model: &Model, placement: &Placement, load_mode: LoadMode,
     (by_place, if mapped { "CPU_Mapped" } else { "CUDA_Host" })
 }
 
-/// KV cache by place, and the bytes without padding.
-pub(crate) fn kv_cache(model: &Model, context: &Context, placement: &Placement) -> (ByPlace, u64) {
+/// KV cache of some layers by place, and the bytes without padding.
+pub(crate) fn kv_cache(model: &Model, layers: Range<u32>, context: &Context, placement: &Placement) -> (ByPlace, u64) {
     let mut by_place = ByPlace::new();
     let mut plain = 0;
-    for layer in 0..model.layers() {
+    for layer in layers {
         for (kind, width, cells) in model.cache_rows(layer, context) {
             let bytes = kind.row_bytes(width) * cells * context.streams;
             let place = placement.cache_place(layer);
@@ -83,8 +84,8 @@ pub(crate) fn kv_cache(model: &Model, context: &Context, placement: &Placement) 
 }
 
 /// Bytes of KV cache that one more token of context costs.
-pub(crate) fn bytes_per_token(model: &Model, context: &Context) -> u64 {
-    (0..model.layers())
+pub(crate) fn bytes_per_token(model: &Model, layers: Range<u32>, context: &Context) -> u64 {
+    layers
         .filter(|layer| !model.windowed[*layer as usize])
         .flat_map(|layer| model.cache_rows(layer, context))
         .map(|(kind, width, _)| kind.row_bytes(width))

@@ -20,9 +20,21 @@ pub struct Server<'a> {
 #[derive(Debug, Clone)]
 pub struct Draft<'a> {
     pub model: &'a Model,
+    pub means: DraftMeans,
     pub cache_type_k: CacheType,
     pub cache_type_v: CacheType,
     pub gpu_layers: GpuLayers,
+}
+
+/// How a draft is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DraftMeans {
+    /// By a smaller model.
+    Model,
+    /// By layers for multi-token prediction that lie in a file of their own.
+    HeadOfItsOwn,
+    /// By the main model's own such layers.
+    HeadOfTheModel,
 }
 
 /// What a configuration of one server takes.
@@ -128,7 +140,7 @@ impl Needs<'_> {
 }
 
 impl<'a> Draft<'a> {
-    /// llama-server gives the draft model a context of its own, as long as the target's
+    /// llama-server gives a draft a context of its own, as long as the target's, with a row of logits for each slot
     /// (llama.cpp b11434 `common/speculative.cpp:2527`).
     fn predictor(
         &self,
@@ -141,11 +153,26 @@ impl<'a> Draft<'a> {
             gpu_layers: self.gpu_layers,
             cpu_moe_layers: 0,
             tensor_overrides: Vec::new(),
-            mtp_draft_tokens: 0,
+            drafted_tokens: 0,
+            mtp: false,
             outputs_max: None,
             ..target.clone()
         };
-        Ok((Predictor::new(self.model, settings, devices, build)?, types))
+        let predictor = match self.means {
+            DraftMeans::Model => Predictor::new(self.model, settings, devices, build)?,
+            DraftMeans::HeadOfItsOwn => Predictor::of_draft_head(self.model, settings, devices, build, true)?,
+            // It lies where the model lies.
+            DraftMeans::HeadOfTheModel => {
+                let placed = Settings {
+                    gpu_layers: target.gpu_layers,
+                    cpu_moe_layers: target.cpu_moe_layers,
+                    tensor_overrides: target.tensor_overrides.clone(),
+                    ..settings
+                };
+                Predictor::of_draft_head(self.model, placed, devices, build, false)?
+            }
+        };
+        Ok((predictor, types))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The bytes that llama.cpp will allocate for one model and one exact configuration, by buffer.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::FitError;
 use super::architecture::GraphKind;
@@ -87,6 +88,7 @@ pub fn predict(model: &Model, settings: &Settings, devices: &[Device], build: Bu
 #[derive(Debug)]
 pub struct Predictor<'a> {
     model: &'a Model,
+    part: Part,
     settings: Settings,
     devices: Vec<Device>,
     build: Build,
@@ -102,8 +104,32 @@ impl<'a> Predictor<'a> {
         }
         let placement = Placement::new(model, &settings, devices)?;
         let layers = Layers::without_repeats(model, &placement);
-        let weights = memory::weights(model, &placement, settings.load_mode, settings.mtp_draft_tokens > 0);
-        Ok(Self { model, settings, devices: devices.to_vec(), build, placement, layers, weights })
+        let weights = memory::weights(model, &placement, settings.load_mode, settings.mtp);
+        Ok(Self { model, part: Part::Layers, settings, devices: devices.to_vec(), build, placement, layers, weights })
+    }
+
+    /// The context that drafts with a model's own layers for multi-token prediction. With `loads`, the model is loaded for it;
+    /// without, it is there already (llama.cpp b11434 `common/speculative.cpp:2590`).
+    pub fn of_draft_head(
+        model: &'a Model,
+        settings: Settings,
+        devices: &[Device],
+        build: Build,
+        loads: bool,
+    ) -> Result<Self, FitError> {
+        let mut head = Self::new(model, Settings { mtp: true, drafted_tokens: 0, ..settings }, devices, build)?;
+        head.part = Part::DraftHead;
+        if !loads {
+            head.weights.0.clear();
+        }
+        Ok(head)
+    }
+
+    fn part_layers(&self) -> Range<u32> {
+        match self.part {
+            Part::Layers => 0..self.model.layers(),
+            Part::DraftHead => self.model.layers()..self.model.layers_all,
+        }
     }
 
     /// The flags, with this context and these types of K and V.
@@ -114,7 +140,7 @@ impl<'a> Predictor<'a> {
     /// Predicts one context and pair of cache types.
     pub fn at(&self, tokens: u32, types: (CacheType, CacheType)) -> Result<Prediction, FitError> {
         let settings = &self.settings_at(tokens, types);
-        let mut context = Context::new(self.model, settings)?;
+        let mut context = self.context(settings)?;
         check_types(self.model, &context)?;
         let quantized_v = context.kind_v.is_quantized();
         context.flash_attention = settings.flash_attention != FlashAttention::Off;
@@ -135,6 +161,7 @@ impl<'a> Predictor<'a> {
                     devices: &self.devices,
                     variant: *variant,
                     layers: &self.layers,
+                    part: self.part,
                 }
                 .run()
             };
@@ -158,10 +185,10 @@ impl<'a> Predictor<'a> {
     /// for a first guess, where nothing is replayed yet.
     pub(crate) fn cache_bytes(&self, tokens: u32, types: (CacheType, CacheType)) -> Result<Vec<u64>, FitError> {
         let settings = self.settings_at(tokens, types);
-        let mut context = Context::new(self.model, &settings)?;
+        let mut context = self.context(&settings)?;
         context.flash_attention = settings.flash_attention != FlashAttention::Off;
-        let (kv, _) = memory::kv_cache(self.model, &context, &self.placement);
-        let (state, _) = memory::recurrent_state(self.model, &context, &self.placement);
+        let (kv, _) = memory::kv_cache(self.model, self.part_layers(), &context, &self.placement);
+        let (state, _) = self.state(&context);
         let mut bytes = vec![0; self.devices.len()];
         for (slot, index) in self.placement.used.iter().enumerate() {
             let place = Place::Device(slot as u8);
@@ -170,11 +197,27 @@ impl<'a> Predictor<'a> {
         Ok(bytes)
     }
 
+    fn context(&self, settings: &Settings) -> Result<Context, FitError> {
+        let mut context = Context::new(self.model, settings)?;
+        if self.part == Part::DraftHead {
+            context.state_snapshots = 0;
+        }
+        Ok(context)
+    }
+
+    /// Recurrent state by place, and in all: layers that only draft have none.
+    fn state(&self, context: &Context) -> (memory::ByPlace, u64) {
+        match self.part {
+            Part::Layers => memory::recurrent_state(self.model, context, &self.placement),
+            Part::DraftHead => (memory::ByPlace::new(), 0),
+        }
+    }
+
     fn assemble(&self, parts: &Parts) -> Prediction {
         let Self { model, devices, placement, weights: (weights, host_name), .. } = self;
         let Parts { context, compute, attention_stays } = parts;
-        let (kv, kv_bytes) = memory::kv_cache(model, context, placement);
-        let (state, recurrent_bytes) = memory::recurrent_state(model, context, placement);
+        let (kv, kv_bytes) = memory::kv_cache(model, self.part_layers(), context, placement);
+        let (state, recurrent_bytes) = self.state(context);
         let mut device_memory: Vec<DeviceMemory> =
             devices.iter().map(|device| DeviceMemory { id: device.id.clone(), memory: Memory::default() }).collect();
         for (slot, index) in placement.used.iter().enumerate() {
@@ -200,7 +243,7 @@ impl<'a> Predictor<'a> {
             output_buffer: model.vocabulary * context.sequences * 4,
             kv_bytes,
             recurrent_bytes,
-            bytes_per_token: memory::bytes_per_token(model, context),
+            bytes_per_token: memory::bytes_per_token(model, self.part_layers(), context),
             flash_attention: context.flash_attention,
             attention_stays: *attention_stays,
             gpu_layers: placement.gpu_layers,
@@ -221,6 +264,14 @@ impl<'a> Predictor<'a> {
 
 fn at(by_place: &memory::ByPlace, place: Place) -> u64 {
     by_place.get(&place).copied().unwrap_or(0)
+}
+
+/// What of a model a context computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Layers,
+    /// The layers for multi-token prediction alone, in a context of their own.
+    DraftHead,
 }
 
 /// What one configuration adds to its [`Predictor`].
@@ -253,6 +304,7 @@ struct Replay<'a> {
     devices: &'a [Device],
     variant: Variant,
     layers: &'a Layers,
+    part: Part,
 }
 
 #[derive(Default)]
@@ -283,13 +335,31 @@ impl Replay<'_> {
 
     /// Replays one graph: with a few of the layers that repeat, and with all where that proves nothing.
     fn reserve(&self, batch: Batch) -> Replayed {
+        if self.part == Part::DraftHead {
+            return self.reserve_head(batch);
+        }
         self.reserve_layers(batch, self.layers)
             .unwrap_or_else(|| self.reserve_layers(batch, &Layers::all(self.model)).unwrap_or_default())
     }
 
+    /// A head that is not described takes less than all layers and its two inputs.
+    fn reserve_head(&self, batch: Batch) -> Replayed {
+        let mut builder = self.builder(batch, &Layers::default());
+        if builder.draft_head() {
+            return self.replay(builder, &Layers::default()).unwrap_or_default();
+        }
+        let mut all = self.reserve_layers(batch, &Layers::all(self.model)).unwrap_or_default();
+        let inputs = 4 * 4 * self.model.embedding * batch.tokens;
+        all.peaks.iter_mut().for_each(|peak| *peak += inputs);
+        all
+    }
+
+    fn builder(&self, batch: Batch, layers: &Layers) -> Builder<'_> {
+        Builder::new(self.model, self.context, self.placement, self.variant.rules(), batch, &layers.built)
+    }
+
     fn reserve_layers(&self, batch: Batch, layers: &Layers) -> Option<Replayed> {
-        let rules = self.variant.rules();
-        let mut builder = Builder::new(self.model, self.context, self.placement, rules, batch, &layers.built);
+        let mut builder = self.builder(batch, layers);
         match self.model.architecture.graph {
             GraphKind::Transformer => builder.transformer(),
             GraphKind::Deepseek2 => builder.deepseek2(),
@@ -307,6 +377,11 @@ impl Replay<'_> {
             GraphKind::Gemma3n => builder.gemma3n(),
             GraphKind::Gemma4 => builder.gemma4(),
         }
+        self.replay(builder, layers)
+    }
+
+    fn replay(&self, mut builder: Builder<'_>, layers: &Layers) -> Option<Replayed> {
+        let rules = self.variant.rules();
         let attention = std::mem::take(&mut builder.attention_nodes);
         let ends = std::mem::take(&mut builder.layer_ends);
         let equal_after: Vec<_> =

@@ -153,8 +153,10 @@ pub struct Settings {
     pub load_mode: LoadMode,
     /// Rows of logits that are reserved. `None` = as llama-server does: min(batch, parallel · (1 + draft tokens)).
     pub outputs_max: Option<u32>,
-    /// Tokens drafted per step by the model's own multi-token-prediction layers; 0 = these layers are not loaded.
-    pub mtp_draft_tokens: u32,
+    /// Tokens drafted a step, by whatever means: each needs a row of logits.
+    pub drafted_tokens: u32,
+    /// Layers for multi-token prediction draft them: such layers are loaded, and states are kept to be undone.
+    pub mtp: bool,
 }
 
 impl Default for Settings {
@@ -180,7 +182,8 @@ impl Default for Settings {
             op_offload: true,
             load_mode: LoadMode::Auto,
             outputs_max: None,
-            mtp_draft_tokens: 0,
+            drafted_tokens: 0,
+            mtp: false,
         }
     }
 }

@@ -40,7 +40,7 @@ pub fn estimate(
 ) -> Option<Speed> {
     let placement = Placement::new(model, settings, devices).ok()?;
     let tables = estimates::speeds();
-    let read = bytes_read(model, &placement, settings.mtp_draft_tokens > 0);
+    let read = bytes_read(model, &placement, settings.mtp);
     let depth = TYPICAL_DEPTH.min(prediction.context) as f64;
     let cache = prediction.bytes_per_token as f64 * depth;
     let all: f64 = read.iter().sum::<f64>().max(1.0);

@@ -54,6 +54,7 @@ pub fn reason(argument: &Argument, server: &LaunchServer, launch: &Launch) -> St
         "no-kv-offload" => "the cache stays in RAM".to_owned(),
         "no-op-offload" => "weights in RAM are computed with there".to_owned(),
         "mmproj" => "the part of the model that sees".to_owned(),
+        "spec-type" => "how tokens are drafted".to_owned(),
         "model-draft" => "the small model that drafts".to_owned(),
         "fit" => "this plan decides; a second planner would undo it".to_owned(),
         "host" if super::launch::is_public(value) => "open to other machines".to_owned(),

@@ -1,11 +1,10 @@
 //! What the flags ask of the planner, with llama-server's meanings and defaults.
 
-use crate::cli::fit::{
-    Contexts, CpuMoeLayers, FitArguments, Preference as PreferenceArgument, Slots, SpeculationArgument,
-};
+use crate::cli::fit::{Contexts, CpuMoeLayers, FitArguments, Preference as PreferenceArgument, Slots};
 use crate::failure::Failure;
 use crate::fit::Model;
 use crate::fit::choice::{DEFAULT_KERNELS, Preference};
+use crate::fit::need::DraftMeans;
 use crate::fit::planner::PlanGpu;
 use crate::fit::settings::{GpuLayers, Settings, SplitMode};
 
@@ -15,18 +14,13 @@ pub(in crate::command) fn settings(
     model: &Model,
     gpus: &[PlanGpu],
     servers: usize,
-    has_draft: bool,
-) -> Result<Settings, Failure> {
+    drafting: Option<DraftMeans>,
+) -> Settings {
     let default = Settings::default();
     let (parallel, unified) = match arguments.parallel {
         None | Some(Slots::Auto) => (default.parallel, true),
         Some(Slots::Count(count)) => (count, false),
     };
-    let speculates = arguments.spec_type == Some(SpeculationArgument::DraftMtp);
-    if speculates && model.layers_mtp == 0 && !has_draft {
-        return Err(Failure::usage("this model has no multi-token-prediction layers for `--spec-type draft-mtp`")
-            .hinted("name a file of such layers with `-md`"));
-    }
     let shares = arguments.tensor_split.as_ref().map(|split| split.0.clone()).unwrap_or_default();
     // Servers start one after the other: without fixed shares the second would see less free memory and split otherwise.
     let shares = if shares.is_empty() && servers > 1 && gpus.len() > 1 {
@@ -34,7 +28,7 @@ pub(in crate::command) fn settings(
     } else {
         shares
     };
-    Ok(Settings {
+    Settings {
         batch: arguments.batch_size.unwrap_or(default.batch),
         ubatch: arguments.ubatch_size.unwrap_or(default.ubatch),
         parallel,
@@ -54,29 +48,14 @@ pub(in crate::command) fn settings(
         kv_offload: !arguments.no_kv_offload,
         op_offload: !arguments.no_op_offload,
         load_mode: arguments.load_mode.unwrap_or_default(),
-        mtp_draft_tokens: if speculates && !has_draft { arguments.spec_draft_n_max.unwrap_or(DRAFT_TOKENS) } else { 0 },
+        drafted_tokens: drafting.map_or(0, |_| arguments.spec_draft_n_max.unwrap_or(DRAFT_TOKENS)),
+        mtp: drafting.is_some_and(|means| means != DraftMeans::Model),
         ..default
-    })
+    }
 }
 
 /// `--spec-draft-n-max`'s default (llama.cpp b11434 `common/common.h:400`).
 const DRAFT_TOKENS: u32 = 3;
-
-pub(super) fn speculation_arguments(arguments: &FitArguments) -> Vec<String> {
-    let mut words = Vec::new();
-    if arguments.spec_type == Some(SpeculationArgument::DraftMtp) {
-        words.extend(["--spec-type".to_owned(), "draft-mtp".to_owned()]);
-    }
-    if let Some(count) = arguments.spec_draft_n_max {
-        words.extend(["--spec-draft-n-max".to_owned(), count.to_string()]);
-    }
-    for (flag, kind) in [("-ctkd", arguments.cache_type_k_draft), ("-ctvd", arguments.cache_type_v_draft)] {
-        if let Some(kind) = kind {
-            words.extend([flag.to_owned(), kind.to_string()]);
-        }
-    }
-    words
-}
 
 /// The context asked of one model; 0 and absent mean the largest.
 pub(super) fn context(asked: Option<&Contexts>, index: usize, models: usize) -> Result<Option<u32>, Failure> {

@@ -401,7 +401,7 @@ impl<'a> Builder<'a> {
         self.graph.expand(logits);
     }
 
-    fn output_weight(&mut self) -> Id {
+    pub(crate) fn output_weight(&mut self) -> Id {
         if let Some(output) = self.global("output.weight") {
             return output;
         }

@@ -30,7 +30,7 @@ impl Builder<'_> {
     }
 
     /// Attention whose queries bring a gate for the result.
-    fn gated_attention(&mut self, inputs: &AttentionInputs, normed: Id, layer: u32) -> Id {
+    pub(crate) fn gated_attention(&mut self, inputs: &AttentionInputs, normed: Id, layer: u32) -> Id {
         let tokens = self.batch.tokens;
         let heads = self.model.heads[layer as usize];
         let kv_heads = self.model.kv_heads[layer as usize];

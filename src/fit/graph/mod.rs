@@ -8,6 +8,7 @@ mod block_sparse;
 pub(crate) mod builder;
 pub(crate) mod cuda;
 pub(crate) mod delta_net;
+pub(crate) mod draft_head;
 pub(crate) mod experts;
 pub(crate) mod fusion;
 pub(crate) mod gemma4;
