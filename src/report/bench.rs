@@ -24,6 +24,9 @@ use crate::units::Bytes;
 
 pub const SCHEMA: &str = "llama-doctor/bench/1";
 
+/// What the log's rounding to 0.01 MiB may hide in the buffers of one part.
+const OF_ROUNDING: Bytes = Bytes(30_000);
+
 #[derive(Debug, Clone, Serialize)]
 pub struct BenchReport {
     pub schema: &'static str,
@@ -217,11 +220,26 @@ impl BenchReport {
         self.runs.iter().map(line).collect()
     }
 
-    fn largest_difference(&self) -> Option<f64> {
-        let shares = self.runs.iter().flat_map(|run| &run.promises).filter(|promise| promise.promised_bytes.0 > 0);
-        shares
-            .map(|promise| promise.difference().unsigned_abs() as f64 / promise.promised_bytes.0 as f64)
-            .reduce(f64::max)
+    /// How far promised and measured memory lie apart; none where nothing was compared.
+    fn largest_difference(&self) -> Option<String> {
+        let promises: Vec<&Promise> = self.runs.iter().flat_map(|run| &run.promises).collect();
+        if promises.is_empty() {
+            return None;
+        }
+        let apart = |promise: &&&Promise| promise.difference().unsigned_abs() > OF_ROUNDING.0;
+        let share = |promise: &Promise| promise.difference() as f64 / (promise.promised_bytes.0.max(1)) as f64;
+        let most = promises.iter().filter(apart).max_by_key(|promise| promise.difference().unsigned_abs());
+        Some(match most {
+            None => "Promised and measured memory are the same.".to_owned(),
+            Some(most) => format!(
+                "Promised and measured memory differ by at most {} ({:+.1} % of {} {} of {}).",
+                Bytes(most.difference().unsigned_abs()),
+                share(most) * 100.0,
+                most.device,
+                most.part,
+                most.promised_bytes
+            ),
+        })
     }
 }
 

@@ -174,7 +174,8 @@ pub fn promise_table(promises: &[Promise]) -> String {
             promise.part,
             promise.promised_bytes.mib(),
             promise.measured_bytes.mib(),
-            promise.difference() as f64 / crate::units::MIB as f64,
+            // Hundredths, so that a rounding does not read as less than nothing.
+            (promise.difference() as f64 / crate::units::MIB as f64 * 100.0).round() / 100.0 + 0.0,
             if promise.kept { "" } else { "  broken" }
         );
     }

@@ -190,9 +190,15 @@ pub fn measure(
     };
     measured.snapshots.push(look("full-batch"));
     let fills = std::iter::once(0.0).chain(protocol.fills.iter().copied());
+    let mut fuller_than = 0;
     for share in fills {
         let room = slot.saturating_sub(protocol.tokens + 8);
         let filled = ((f64::from(slot) * share) as u32).min(room).max((sentence.len() as u32).min(room.max(1)));
+        // A prompt that is longer than a fill of a small slot stands for both.
+        if filled == fuller_than {
+            continue;
+        }
+        fuller_than = filled;
         if !client.budget.is_up() {
             tell(&format!("timing {} tokens after {filled} in the context", protocol.tokens.min(slot)));
         }

@@ -28,8 +28,8 @@ pub(super) fn human(report: &BenchReport) -> String {
     if !report.reason.is_empty() {
         let _ = writeln!(text, "{}", wrapped(&report.reason, WIDTH, 2));
     }
-    if let Some(share) = report.largest_difference() {
-        let _ = writeln!(text, "Promised and measured memory differ by at most {:.1} %.", share * 100.0);
+    if let Some(difference) = report.largest_difference() {
+        let _ = writeln!(text, "{}", wrapped(&difference, WIDTH, 2));
     }
     if let Some(html) = report.files.iter().find(|path| path.extension().is_some_and(|ending| ending == "html")) {
         let _ = writeln!(text, "Report: {}", html.display());
