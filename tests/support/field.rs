@@ -23,7 +23,7 @@ pub fn artifact(pattern: &str) -> Option<PathBuf> {
         })
     });
     if found.is_none() {
-        eprintln!("skipped: {pattern} is not in {}; .ci/fetch-builds.sh fetches it", cache.display());
+        eprintln!("skipped: {pattern} is not in {}; .ci/run fetch brings it", cache.display());
     }
     found
 }
