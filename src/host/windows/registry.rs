@@ -4,7 +4,7 @@
 use std::io;
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_MORE_DATA, ERROR_NO_MORE_ITEMS, ERROR_SUCCESS};
+use windows_sys::Win32::Foundation::{ERROR_MORE_DATA, ERROR_NO_MORE_ITEMS, ERROR_SUCCESS, WIN32_ERROR};
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RRF_RT_REG_DWORD, RRF_RT_REG_SZ, RegCloseKey, RegEnumKeyExW, RegEnumValueW,
     RegGetValueW, RegOpenKeyExW,
@@ -68,55 +68,34 @@ pub(super) fn number(key: &str, value: &str) -> io::Result<u32> {
 /// The names of the keys directly below `key`.
 pub(super) fn subkeys(key: &str) -> io::Result<Vec<String>> {
     let key = Key::open(key)?;
-    let mut names = Vec::new();
-    loop {
-        let mut name = [0_u16; KEY_NAME_LIMIT + 1];
-        let mut length = name.len() as u32;
+    names(KEY_NAME_LIMIT, |index, name, length| {
+        let (null, class, time) = (ptr::null(), ptr::null_mut(), ptr::null_mut());
         // SAFETY: the key is open; `name` holds `length` units; the other pointers may be null.
-        let code = unsafe {
-            RegEnumKeyExW(
-                key.0,
-                names.len() as u32,
-                name.as_mut_ptr(),
-                &raw mut length,
-                ptr::null(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
-        };
-        match code {
-            ERROR_SUCCESS => names.push(until_zero(&name)),
-            ERROR_NO_MORE_ITEMS => return Ok(names),
-            _ => return Err(io::Error::from_raw_os_error(code as i32)),
-        }
-    }
+        unsafe { RegEnumKeyExW(key.0, index, name.as_mut_ptr(), length, null, class, ptr::null_mut(), time) }
+    })
 }
 
 /// The names of the values of `key`.
 pub(super) fn value_names(key: &str) -> io::Result<Vec<String>> {
     let key = Key::open(key)?;
-    let mut names = Vec::new();
-    loop {
-        let mut name = [0_u16; VALUE_NAME_LIMIT + 1];
-        let mut length = name.len() as u32;
+    names(VALUE_NAME_LIMIT, |index, name, length| {
+        let (null, kind, data) = (ptr::null(), ptr::null_mut(), ptr::null_mut());
         // SAFETY: the key is open; `name` holds `length` units; the other pointers may be null.
-        let code = unsafe {
-            RegEnumValueW(
-                key.0,
-                names.len() as u32,
-                name.as_mut_ptr(),
-                &raw mut length,
-                ptr::null(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
-        };
-        match code {
+        unsafe { RegEnumValueW(key.0, index, name.as_mut_ptr(), length, null, kind, data, ptr::null_mut()) }
+    })
+}
+
+/// What `name_at` writes for 0, 1, 2 and so on, until it says that there are no more. It is given room for `longest`
+/// units and a zero, and the length of that room.
+fn names(longest: usize, name_at: impl Fn(u32, &mut [u16], &mut u32) -> WIN32_ERROR) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut name = vec![0_u16; longest + 1];
+    loop {
+        let mut length = name.len() as u32;
+        match name_at(names.len() as u32, &mut name, &mut length) {
             ERROR_SUCCESS => names.push(until_zero(&name)),
             ERROR_NO_MORE_ITEMS => return Ok(names),
-            _ => return Err(io::Error::from_raw_os_error(code as i32)),
+            code => return Err(io::Error::from_raw_os_error(code as i32)),
         }
     }
 }
