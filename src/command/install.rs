@@ -6,8 +6,8 @@ use super::Program;
 use crate::build::examine::Machinery;
 use crate::cli::install::{AttestationPolicy, BackendName, CudartSource, InstallArguments};
 use crate::failure::Failure;
-use crate::host::environment;
 use crate::host::facts::{Facts, Gpu};
+use crate::host::{environment, replace};
 use crate::install::InstallError;
 use crate::install::choose::{self, Choice, Machine, Wanted};
 use crate::install::fetch::{self, Archive};
@@ -204,7 +204,7 @@ fn unpack(
     }
     for archive in archives.iter().filter(|archive| archive.role != Role::Runtime && archive.ingredient.url.is_some()) {
         // CUDA's libraries serve the next build too; the build itself is unpacked now.
-        fs_err::remove_file(&archive.path)?;
+        replace::remove_file(&archive.path)?;
     }
     Ok(installed)
 }

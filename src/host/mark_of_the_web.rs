@@ -29,14 +29,6 @@ pub fn marked_files(_folders: &[PathBuf]) -> Fact<Vec<PathBuf>> {
     Fact::unknown("only Windows marks files")
 }
 
-/// Takes the mark off. A file without one is left as it is.
-pub fn unmark(path: &Path) -> std::io::Result<()> {
-    match fs_err::remove_file(stream(path)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
-}
-
 /// Where the mark of a file stands.
 pub fn stream(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -73,15 +65,5 @@ mod tests {
         assert_eq!(zone("[ZoneTransfer]\nZoneId=1"), Some(1));
         assert_eq!(zone("[ZoneTransfer]\nZoneId=x"), None);
         assert_eq!(zone(""), None);
-    }
-
-    #[test]
-    fn a_file_without_a_mark_stays_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ggml.dll");
-        fs_err::write(&path, b"MZ").unwrap();
-        // Wine has no streams and may say so in another way.
-        let _ = unmark(&path);
-        assert_eq!(fs_err::read(&path).unwrap(), b"MZ");
     }
 }

@@ -17,6 +17,7 @@ mod models;
 mod nvml;
 pub mod nvml_code;
 mod observe;
+mod read_only;
 pub mod real_path;
 pub mod redaction;
 pub mod replace;

@@ -2,11 +2,14 @@
 //!
 //! On Windows a file cannot be replaced while it runs or is read without sharing: a virus scanner holds a fresh file for
 //! a moment, a running `llama-server.exe` for hours. The first is waited for; the second is moved aside, which Windows
-//! allows, and removed by the next [`remove_leftovers`].
+//! allows, and removed by the next [`remove_leftovers`]. A mark "read-only" is in the way there, too, and is taken off:
+//! whoever replaces or removes a file was asked to.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
+
+use super::read_only;
 
 /// Marks what was moved aside: `llama-server.exe.in-use-0`.
 const ASIDE: &str = ".in-use-";
@@ -23,7 +26,7 @@ const WAITS: [Duration; 6] = [
 
 /// Renames `from` to `to`, replacing a file that is there.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    let waited = patiently(|| plain::rename(from, to));
+    let waited = patiently(to, || plain::rename(from, to));
     if waited.as_ref().is_err_and(is_in_use) && to.is_file() {
         move_aside(to)?;
     } else if waited.is_ok() {
@@ -51,7 +54,7 @@ pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
 
 /// Removes a file. One that runs is moved aside and removed later.
 pub fn remove_file(path: &Path) -> io::Result<()> {
-    match patiently(|| plain::remove_file(path)) {
+    match patiently(path, || plain::remove_file(path)) {
         Ok(()) => Ok(()),
         Err(error) if is_in_use(&error) && path.is_file() => move_aside(path),
         // Once more for an error that names the file.
@@ -61,7 +64,7 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
 
 /// Removes a folder and what is in it. Fails where a file of it is in use for longer than a moment.
 pub fn remove_folder(path: &Path) -> io::Result<()> {
-    patiently(|| plain::remove_dir_all(path)).or_else(|_| fs_err::remove_dir_all(path))
+    patiently(path, || plain::remove_dir_all(path)).or_else(|_| fs_err::remove_dir_all(path))
 }
 
 /// Removes what earlier calls moved aside in `folder`, as far as it is free by now.
@@ -70,6 +73,7 @@ pub fn remove_leftovers(folder: &Path) -> io::Result<()> {
         let path = entry?.path();
         let is_aside = path.extension().is_some_and(|extension| extension.to_string_lossy().starts_with(&ASIDE[1..]));
         if is_aside {
+            read_only::take_off(&path);
             match plain::remove_file(&path) {
                 Err(error) if !is_in_use(&error) && error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -91,11 +95,14 @@ fn move_aside(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Repeats what fails because another program looks at the file, with growing pauses.
-fn patiently<T>(mut action: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+/// Repeats what fails because `path` is marked read-only, once, or because another program looks at it, with growing
+/// pauses.
+fn patiently<T>(path: &Path, mut action: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut waits = WAITS.iter();
+    let mut is_first = true;
     loop {
         match action() {
+            Err(error) if is_in_use(&error) && std::mem::take(&mut is_first) && read_only::take_off(path) => {}
             Err(error) if is_in_use(&error) => match waits.next() {
                 Some(wait) => std::thread::sleep(*wait),
                 None => return Err(error),
@@ -195,6 +202,31 @@ mod tests {
         write(&path, b"new").unwrap();
         letting_go.join().unwrap();
         assert_eq!(fs_err::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_mark_read_only_is_not_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let marked = |name: &str| {
+            let path = folder.path().join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(&path, b"old").unwrap();
+            let mut permissions = fs_err::metadata(&path).unwrap().permissions();
+            permissions.set_readonly(true);
+            fs_err::set_permissions(&path, permissions).unwrap();
+            path
+        };
+        let began = std::time::Instant::now();
+        write(&marked("replaced.dll"), b"new").unwrap();
+        assert_eq!(fs_err::read(folder.path().join("replaced.dll")).unwrap(), b"new");
+        remove_file(&marked("removed.dll")).unwrap();
+        marked("build/bin/deep.dll");
+        remove_folder(&folder.path().join("build")).unwrap();
+        marked("x.dll.in-use-0");
+        remove_leftovers(folder.path()).unwrap();
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
+        // It is no other program's doing, so nobody is waited for.
+        assert!(began.elapsed() < WAITS[WAITS.len() - 1]);
     }
 
     #[cfg(windows)]

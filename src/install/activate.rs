@@ -33,7 +33,7 @@ impl Store {
     }
 
     pub(super) fn point_nowhere(&self) -> Result<(), InstallError> {
-        Ok(fs_err::remove_file(self.pointer())?)
+        Ok(replace::remove_file(&self.pointer())?)
     }
 
     #[cfg(unix)]

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::InstallError;
 use super::receipt::Ingredient;
+use crate::host::replace;
 use crate::manifest::releases::{AssetName, Role};
 use crate::net::client::{Client, Secret};
 use crate::net::digest::Sha256Digest;
@@ -67,7 +68,7 @@ fn kept_as(artifact: &Artifact, cache: &Path) -> PathBuf {
 
 /// Takes a file out of the cache, if it is there.
 pub fn forget(artifact: &Artifact, cache: &Path) -> Result<(), InstallError> {
-    match fs_err::remove_file(kept_as(artifact, cache)) {
+    match replace::remove_file(&kept_as(artifact, cache)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }

@@ -229,7 +229,7 @@ pub fn undo(store: &Store, lock: &StoreLock) -> Result<Vec<String>, InstallError
         write_journal(store, &left)?;
     }
     if journal(store).exists() {
-        fs_err::remove_file(journal(store))?;
+        replace::remove_file(&journal(store))?;
     }
     // The folder of what was set aside goes with the last of it.
     match fs_err::remove_dir(store.root.join("undo")) {
@@ -261,7 +261,7 @@ fn take_back(step: Step, store: &Store, lock: &StoreLock) -> Result<String, Inst
         }
         Step::Added { files, build, receipt } => {
             for file in &files {
-                fs_err::remove_file(file)?;
+                replace::remove_file(file)?;
             }
             replace::write(&build.join(FILE_NAME), receipt.as_bytes())?;
             format!("removed {} added files", files.len())

@@ -73,7 +73,7 @@ fn forget(staging: &Path, receipt: &mut Receipt, is_gone: &dyn Fn(&String) -> bo
     for name in gone {
         receipt.files.remove(&name);
         receipt.links.remove(&name);
-        fs_err::remove_file(staging.join(&name))?;
+        replace::remove_file(&staging.join(&name))?;
     }
     Ok(())
 }
