@@ -15,7 +15,7 @@ use super::repository::{Contents, Repository};
 use crate::command::Program;
 use crate::failure::Failure;
 use crate::gguf::{Header, OpenError};
-use crate::host::disk;
+use crate::host::{disk, replace};
 use crate::net;
 use crate::net::client::{Ask, Client};
 use crate::net::digest::Sha256Digest;
@@ -92,7 +92,7 @@ pub fn from_repository(
     let mut notes = repository.notes.clone();
     notes.extend(selected.note);
     if options.with_draft && selected.mtp.is_none() {
-        notes.push("its repository has no draft heads (`mtp-…gguf`)".to_owned());
+        notes.push("its repository has no draft heads (`mtp-*.gguf`)".to_owned());
     }
     let first_name = repository.names()[indices[0]].to_owned();
     let files = match &repository.contents {
@@ -270,11 +270,11 @@ impl Puller<'_> {
                 return Ok(kept(&file.name, &path, file.bytes, file.sha256));
             }
             self.progress.noted(&format!("`{}` is damaged: downloading it again", there.display()));
-            fs_err::remove_file(there)?;
+            replace::remove_file(there)?;
         }
         if blob.exists() {
             // Of another length than its name promises: cut off by a program that gave it its name too early.
-            fs_err::remove_file(&blob)?;
+            replace::remove_file(&blob)?;
         }
         if let Some(twin) = cached.twin(commit, &file.name, file.bytes)
             && file.sha256.is_some()
