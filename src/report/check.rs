@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::printer::{Printer, Verbosity};
 use super::text::{WIDTH, wrapped};
-use crate::build::BackendState;
+use crate::build::{Backend, BackendState};
 use crate::check::machine::Diagnosis;
 use crate::check::{ALL, Check, Finding, Group, Remedy, Status, VerdictStatus};
 use crate::failure::Failure;
@@ -25,7 +25,7 @@ pub(super) fn text(diagnosis: &Diagnosis, verbosity: Verbosity) -> String {
     let mut text = String::new();
     let word = diagnosis.verdict.status.word();
     let _ = writeln!(text, "{}\n", wrapped(&format!("{word}  {}", diagnosis.verdict.summary), WIDTH, word.len() + 2));
-    machine(&mut text, diagnosis);
+    machine(&mut text, diagnosis, verbosity);
     problems(&mut text, diagnosis);
     match verbosity {
         Verbosity::Quiet => return text,
@@ -48,7 +48,7 @@ pub(super) fn text(diagnosis: &Diagnosis, verbosity: Verbosity) -> String {
     text
 }
 
-fn machine(text: &mut String, diagnosis: &Diagnosis) {
+fn machine(text: &mut String, diagnosis: &Diagnosis, verbosity: Verbosity) {
     for gpu in &diagnosis.gpus {
         let label = gpu.id.strip_prefix("CUDA").map_or_else(|| "GPU -".to_owned(), |number| format!("GPU {number}"));
         let _ = writeln!(text, "{label:<8}{}", wrapped(&describe(gpu), WIDTH - 8, 8));
@@ -63,7 +63,7 @@ fn machine(text: &mut String, diagnosis: &Diagnosis) {
         // The reason stands among the problems, if it is one.
         (Fact::Unknown { .. }, _) => {}
     }
-    build(text, diagnosis);
+    build(text, diagnosis, verbosity);
     let host = &diagnosis.host;
     let parts: Vec<String> = [
         host.distribution.value().cloned(),
@@ -79,13 +79,26 @@ fn machine(text: &mut String, diagnosis: &Diagnosis) {
     }
 }
 
-/// The build that the verdict is about: what it is, what its CUDA file holds, what became of loading it.
-fn build(text: &mut String, diagnosis: &Diagnosis) {
+/// The build that the verdict is about: what it is, what its CUDA file holds, what became of loading it; with `-v` also
+/// what it says of itself.
+fn build(text: &mut String, diagnosis: &Diagnosis, verbosity: Verbosity) {
     let wanted = diagnosis.verdict.build.as_ref();
     let Some(build) = diagnosis.builds.iter().find(|build| Some(&build.path) == wanted) else { return };
     let version = build.version.as_deref().unwrap_or("of unknown version");
     let _ = writeln!(text, "Build   {}", wrapped(&format!("{version}, {}", build.path.display()), WIDTH - 8, 8));
-    let Some(cuda) = build.backend("CUDA") else { return };
+    if let Some(cuda) = build.backend("CUDA") {
+        backend(text, cuda);
+    }
+    if let Some(info) = build.system_info.as_ref().filter(|_| verbosity == Verbosity::Verbose) {
+        let _ = writeln!(
+            text,
+            "        {}",
+            wrapped(&format!("says: {}", info.trim_end_matches([' ', '|'])), WIDTH - 8, 8)
+        );
+    }
+}
+
+fn backend(text: &mut String, cuda: &Backend) {
     let proof = match cuda.state {
         BackendState::Works => "works",
         BackendState::Loads => "loads",
