@@ -8,10 +8,16 @@ use std::path::{Path, PathBuf};
 const LONGEST_PLAIN: usize = 259;
 
 /// Links resolved, absolute. Windows answers with the prefix `\\\\?\\`, which many programs and all people stumble over: it goes
-/// where the path works without.
+/// where the path works without. Disks that Windows cannot ask for their final names (RAM disks, some shares; wine's long
+/// paths) answer with the absolute path, links and all.
 pub fn real_path(path: &Path) -> io::Result<PathBuf> {
-    let real = fs_err::canonicalize(path)?;
-    Ok(if cfg!(windows) { without_prefix(real) } else { real })
+    match fs_err::canonicalize(path) {
+        Ok(real) if cfg!(windows) => Ok(without_prefix(real)),
+        Err(error) if cfg!(windows) && error.kind() != io::ErrorKind::NotFound && path.exists() => {
+            std::path::absolute(path)
+        }
+        result => result,
+    }
 }
 
 fn without_prefix(path: PathBuf) -> PathBuf {
