@@ -31,6 +31,8 @@ impl Printer {
     pub fn json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
         let text =
             serde_json::to_string_pretty(value).map_err(|error| Failure::new(crate::failure::Kind::Internal, error))?;
+        // Windows PowerShell takes what a program pipes for text in the console's old code page. Escapes survive that.
+        let text = if cfg!(windows) { in_ascii(&text) } else { text };
         write_line(&mut anstream::stdout(), &text);
         Ok(())
     }
@@ -58,11 +60,41 @@ fn write_line(stream: &mut impl Write, text: &str) {
     let _ = writeln!(stream, "{text}");
 }
 
+/// The same JSON document without a character beyond ASCII: such characters stand in strings alone, where an escape means
+/// the same.
+fn in_ascii(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_ascii() {
+            ascii.push(character);
+        } else {
+            ascii.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    ascii
+}
+
 /// The failure and its hints, on stderr.
 pub fn print_failure(failure: &Failure) {
     let mut stream = anstream::stderr();
     write_line(&mut stream, &format!("error: {failure}"));
     for hint in &failure.hints {
         write_line(&mut stream, &format!("hint: {hint}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_in_ascii_means_the_same() {
+        let document = serde_json::json!({"C:\\Größe 模型": ["\u{1F999} \"quoted\"", "plain", 1.5, null]});
+        for text in [document.to_string(), serde_json::to_string_pretty(&document).unwrap()] {
+            let ascii = in_ascii(&text);
+            assert!(ascii.is_ascii(), "{ascii}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&ascii).unwrap(), document);
+        }
+        assert_eq!(in_ascii("\"é\u{1F999}\""), r#""\u00e9\ud83e\udd99""#);
     }
 }
