@@ -37,7 +37,10 @@ impl Check for BackendsLoadedOnce {
                         device.description
                     ))
                     .seen(device.name.clone(), build.path.display().to_string())
-                    .remedy(Remedy::command("Name the one to use", format!("llama-server --device {} …", device.name))),
+                    .remedy(Remedy::command(
+                        "Name the one to use",
+                        format!("llama-server --device {} ...", device.name),
+                    )),
                 ]
             })
         })

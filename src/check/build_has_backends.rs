@@ -14,7 +14,7 @@ impl Check for BuildHasBackends {
         "The build has its backends beside it"
     }
     fn explanation(&self) -> &'static str {
-        "llama.cpp loads its backends (`libggml-cpu-….so`, `libggml-cuda.so`) from the folder of the program that \
+        "llama.cpp loads its backends (`libggml-cpu-*.so`, `libggml-cuda.so`) from the folder of the program that \
          runs, and from nowhere else. A `llama-server` that was copied out of its folder alone says `no backends \
          are loaded`. A symbolic link to it works on Linux; on Windows it does not."
     }

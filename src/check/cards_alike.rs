@@ -45,7 +45,7 @@ impl Check for CardsAlike {
                 )
                 .remedy(Remedy::command(
                     "Use the fast one alone, when the model fits it",
-                    format!("llama-server --device {} …", fastest.0.id),
+                    format!("llama-server --device {} ...", fastest.0.id),
                 )),
         ]
     }

@@ -35,7 +35,7 @@ impl Check for ContainerCapabilities {
         let has = |wanted: &str| value.split(',').any(|word| word.trim() == "all" || word.trim() == wanted);
         let seen = format!("NVIDIA_DRIVER_CAPABILITIES={value}");
         let remedy =
-            Remedy::command("Start it with", "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …");
+            Remedy::command("Start it with", "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility ...");
         if !has("compute") && context.facts.user_driver.libcuda.value().is_none() {
             let finding = self.fail("The container was given the driver's tools without CUDA");
             return vec![finding.seen(seen, "environment").remedy(remedy)];

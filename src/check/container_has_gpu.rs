@@ -43,14 +43,14 @@ impl Check for ContainerHasGpu {
         let remedy = match kind {
             "podman" => Remedy::command(
                 "Start it with",
-                "podman run --device nvidia.com/gpu=all --security-opt=label=disable …",
+                "podman run --device nvidia.com/gpu=all --security-opt=label=disable ...",
             ),
             "kubernetes" => Remedy::advice(
                 "Request `nvidia.com/gpu: 1` in the pod's limits; the cluster needs NVIDIA's device plugin",
             ),
             "lxc" => Remedy::advice("Pass /dev/nvidia0, /dev/nvidiactl and /dev/nvidia-uvm on to the container"),
-            "apptainer" => Remedy::command("Start it with", "apptainer run --nv …"),
-            _ => Remedy::command("Start it with", "docker run --gpus all …"),
+            "apptainer" => Remedy::command("Start it with", "apptainer run --nv ..."),
+            _ => Remedy::command("Start it with", "docker run --gpus all ..."),
         };
         vec![finding.remedy(remedy)]
     }

@@ -15,7 +15,7 @@ impl Check for CudaRuntimeMajorFits {
     }
     fn explanation(&self) -> &'static str {
         "A build for CUDA 12 needs `libcublas.so.12`, one for CUDA 13 `libcublas.so.13`; having the other does \
-         not help. Both may be installed side by side. Official builds have a companion archive (`cudart-…`) with \
+         not help. Both may be installed side by side. Official builds have a companion archive (`cudart-*`) with \
          exactly what they need."
     }
     fn group(&self) -> Group {

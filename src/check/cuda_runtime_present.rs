@@ -15,7 +15,7 @@ impl Check for CudaRuntimePresent {
     fn explanation(&self) -> &'static str {
         "The CUDA backend needs `libcudart`, `libcublas` and `libcublasLt` (Windows: `cudart64_*.dll`, \
          `cublas64_*.dll`, `cublasLt64_*.dll`). They are not part of the driver; official builds put them into a \
-         companion archive (`cudart-…`). Without them release builds load no CUDA, say nothing, and run on the \
+         companion archive (`cudart-*`). Without them release builds load no CUDA, say nothing, and run on the \
          processor. Found by walking the file's own list of libraries as the loader would."
     }
     fn group(&self) -> Group {

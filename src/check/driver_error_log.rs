@@ -13,7 +13,7 @@ impl Check for DriverErrorLog {
         "The kernel log holds no GPU errors"
     }
     fn explanation(&self) -> &'static str {
-        "The driver writes its errors to the kernel log as `NVRM: Xid … N`. 13, 31 and 43 are a program's own \
+        "The driver writes its errors to the kernel log as `NVRM: Xid ... N`. 13, 31 and 43 are a program's own \
          fault; 48, 63, 64, 94 and 95 are memory errors; 74 is NVLink; 61, 62, 109, 119 and 120 are the card's \
          controllers not answering; 79 is a lost card. Only root may read the log on many systems; then it is not \
          checked."

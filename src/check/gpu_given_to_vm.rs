@@ -15,7 +15,7 @@ impl Check for GpuGivenToVm {
     fn explanation(&self) -> &'static str {
         "A card that is bound to `vfio-pci` or `pci-stub` belongs to virtual machines: the host's driver may not \
          touch it, so CUDA does not see it here. Read from the PCI device's driver link.\n\nGive it back in the \
-         settings that reserve it (kernel options `vfio-pci.ids=…`, a libvirt hook), or run llama.cpp inside the \
+         settings that reserve it (kernel options `vfio-pci.ids=...`, a libvirt hook), or run llama.cpp inside the \
          virtual machine."
     }
     fn group(&self) -> Group {

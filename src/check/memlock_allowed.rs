@@ -28,7 +28,7 @@ impl Check for MemlockAllowed {
                 self.warn(format!("LLAMA_ARG_LOAD_MODE asks to lock models in memory, and the limit is {limit}"))
                     .seen("Max locked memory", "/proc/self/limits")
                     .remedy(if context.container().is_some() {
-                        Remedy::command("Start the container with", "docker run --ulimit memlock=-1 …")
+                        Remedy::command("Start the container with", "docker run --ulimit memlock=-1 ...")
                     } else {
                         Remedy::command("Raise the limit in this shell", "ulimit -l unlimited")
                     }),

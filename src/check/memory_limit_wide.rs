@@ -28,7 +28,7 @@ impl Check for MemoryLimitWide {
         vec![
             self.warn(format!("Only {limit} of memory may be used here"))
                 .seen("memory.max", "/sys/fs/cgroup")
-                .remedy(Remedy::command("Start the container with more", "docker run --memory 16g …")),
+                .remedy(Remedy::command("Start the container with more", "docker run --memory 16g ...")),
         ]
     }
 }

@@ -46,7 +46,7 @@ impl Check for ModelsDiskFast {
                         "HF_HOME",
                         if context.on_windows() { "D:\\models" } else { "/path/on/a/fast/disk" },
                     ))
-                    .remedy(Remedy::command("Or read them in one go", "llama-server --load-mode none …")),
+                    .remedy(Remedy::command("Or read them in one go", "llama-server --load-mode none ...")),
             ],
         }
     }

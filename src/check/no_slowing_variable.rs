@@ -14,7 +14,7 @@ impl Check for NoSlowingVariable {
     fn explanation(&self) -> &'static str {
         "Variables for bug hunting cost speed: `CUDA_LAUNCH_BLOCKING=1` waits after every kernel, \
          `GGML_CUDA_DISABLE_GRAPHS` and `GGML_CUDA_DISABLE_FUSION` switch optimisations off, \
-         `GGML_CUDA_NO_PINNED` slows copies, `CUDA_DEVICE_MAX_CONNECTIONS` and `GGML_CUDA_FORCE_…` change the \
+         `GGML_CUDA_NO_PINNED` slows copies, `CUDA_DEVICE_MAX_CONNECTIONS` and `GGML_CUDA_FORCE_*` change the \
          kernels that are chosen."
     }
     fn group(&self) -> Group {

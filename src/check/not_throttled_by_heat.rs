@@ -32,7 +32,7 @@ impl Check for NotThrottledByHeat {
         let Some((gpu, bits)) = known.iter().find(|(_, bits)| bits & 0x60 != 0) else {
             return vec![self.pass("none is")];
         };
-        let degrees = gpu.temperature_celsius.value().map_or_else(String::new, |degrees| format!(" at {degrees} °C"));
+        let degrees = gpu.temperature_celsius.value().map_or_else(String::new, |degrees| format!(" at {degrees} C"));
         vec![
             self.warn(format!("{} is slowed down by heat{degrees}", gpu.id))
                 .seen(format!("clock event bits {bits:#x}"), "NVML")

@@ -33,7 +33,7 @@ impl Check for PortFree {
                 vec![
                     self.warn("Port 8080 is taken: llama-server needs another one")
                         .remedy(Remedy::command("See who has it", who))
-                        .remedy(Remedy::command("Or choose another", "llama-server --port 8081 …")),
+                        .remedy(Remedy::command("Or choose another", "llama-server --port 8081 ...")),
                 ]
             }
         }

@@ -15,7 +15,7 @@ impl Check for ProjectorsFitModels {
         "Projectors belong to the models beside them"
     }
     fn explanation(&self) -> &'static str {
-        "A projector (`mmproj-….gguf`) turns images into the embeddings of one text model, and fits no model of another \
+        "A projector (`mmproj-*.gguf`) turns images into the embeddings of one text model, and fits no model of another \
          width: `mismatch between text model (n_embd = 4096) and mmproj (n_embd = 2560)`. Compared with the models in \
          the same folder; llama.cpp's own cache, where all models lie together, tells nothing."
     }

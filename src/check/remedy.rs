@@ -71,7 +71,7 @@ pub(super) fn compute_libraries(context: Context<'_>) -> Vec<Remedy> {
     if context.container().is_some() {
         return vec![Remedy::command(
             "Start the container with the driver's compute part",
-            "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …",
+            "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility ...",
         )];
     }
     let branch = context.facts.driver.version.value().map_or(580, |version| version.branch);
@@ -123,7 +123,7 @@ pub(super) fn official_image() -> Remedy {
     Remedy::command(
         "Use the official image",
         "docker run --gpus all -p 8080:8080 -v ~/models:/models \
-         ghcr.io/ggml-org/llama.cpp:server-cuda -m /models/…",
+         ghcr.io/ggml-org/llama.cpp:server-cuda -m /models/...",
     )
 }
 
@@ -157,7 +157,7 @@ pub(super) fn drop_from_library_path(sign: &str) -> Remedy {
 pub(super) fn unset(context: Context<'_>, name: &str) -> Remedy {
     if context.on_windows() {
         return Remedy::command(
-            format!("Remove `{name}` here, and from System Properties › Environment Variables"),
+            format!("Remove `{name}` here, and from System Properties > Environment Variables"),
             format!("Remove-Item Env:{name}"),
         );
     }

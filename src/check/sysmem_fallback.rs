@@ -5,7 +5,7 @@ use super::{Check, Context, Finding, Group, Needs, Remedy};
 pub(super) struct SysmemFallback;
 
 /// Where a person finds the setting. No program can read it.
-const SETTING: &str = "NVIDIA Control Panel › Manage 3D settings › CUDA - Sysmem Fallback Policy";
+const SETTING: &str = "NVIDIA Control Panel > Manage 3D settings > CUDA - Sysmem Fallback Policy";
 
 impl Check for SysmemFallback {
     fn id(&self) -> &'static str {
@@ -34,7 +34,7 @@ impl Check for SysmemFallback {
             Some(gpu) => vec![
                 self.warn(format!("{} is nearly full: Windows will move GPU memory to RAM, slowly and unseen", gpu.id))
                     .seen(format!("{} of {} free", gpu.free, gpu.total), "NVML")
-                    .remedy(Remedy::advice(format!("{SETTING} › Prefer No Sysmem Fallback"))),
+                    .remedy(Remedy::advice(format!("{SETTING} > Prefer No Sysmem Fallback"))),
             ],
             None => vec![self.skip(format!("programs cannot read it: {SETTING}"))],
         }

@@ -72,7 +72,7 @@ fn ready(context: Context<'_>) -> String {
         // Without a card only some of the checks were asked.
         [] => return "nothing that was asked about is wrong".to_owned(),
         [name] => (name.to_owned(), "is"),
-        [name, ..] if names.iter().all(|other| *other == name) => (format!("{} × {name}", names.len()), "are"),
+        [name, ..] if names.iter().all(|other| *other == name) => (format!("{} x {name}", names.len()), "are"),
         [name, ..] => (format!("{name} and {} more", names.len() - 1), "are"),
     };
     match context.build_to_run() {

@@ -37,7 +37,7 @@ pub(crate) fn steps(model: &Model, need: &Need, devices: &[Device]) -> Result<Ve
         steps.push(step(
             format!("recurrent state, {layers} layers"),
             format!(
-                "state-rows: 4 bytes · (convolution + state) · {} slots · {}",
+                "state-rows: 4 bytes * (convolution + state) * {} slots * {}",
                 context.sequences,
                 1 + context.state_snapshots
             ),
@@ -70,7 +70,7 @@ pub(crate) fn steps(model: &Model, need: &Need, devices: &[Device]) -> Result<Ve
     ));
     steps.push(step(
         "logits in host memory".to_owned(),
-        format!("output-rows: {} words · {} slots · 4 bytes", grouped(model.vocabulary), context.sequences),
+        format!("output-rows: {} words * {} slots * 4 bytes", grouped(model.vocabulary), context.sequences),
         need.prediction.output_buffer,
     ));
     Ok(steps)
@@ -132,11 +132,11 @@ fn cache(model: &Model, context: &Context, placement: &Placement) -> Vec<Step> {
             let cells = rows.iter().map(|(_, _, _, cells)| *cells).max().unwrap_or(0);
             let widths: Vec<String> =
                 rows.iter().map(|(kind, width, bytes, _)| format!("{width} {kind} = {bytes}")).collect();
-            let streams = if context.streams > 1 { format!(" · {} slots", context.streams) } else { String::new() };
+            let streams = if context.streams > 1 { format!(" * {} slots", context.streams) } else { String::new() };
             let where_it_is = if place == Place::Host { " in host memory" } else { "" };
             step(
                 format!("KV cache, {layers} layers{where_it_is}"),
-                format!("kv-rows: {layers} · ({}) bytes · {} cells{streams}", widths.join(" + "), grouped(cells)),
+                format!("kv-rows: {layers} * ({}) bytes * {} cells{streams}", widths.join(" + "), grouped(cells)),
                 layers * row * cells * context.streams,
             )
         })
