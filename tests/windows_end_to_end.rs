@@ -162,6 +162,73 @@ fn an_official_archive_is_installed_from_the_disk() {
     assert_eq!(read_arguments(&home.join("builds").join("b11434-cpu")), ["--alias", "two words"]);
 }
 
+fn mark_read_only(folder: &Path) -> usize {
+    let mut marked = 0;
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            marked += mark_read_only(&path);
+        } else {
+            let mut permissions = fs_err::metadata(&path).unwrap().permissions();
+            permissions.set_readonly(true);
+            fs_err::set_permissions(&path, permissions).unwrap();
+            marked += 1;
+        }
+    }
+    marked
+}
+
+#[test]
+#[ignore = "needs a real build"]
+fn files_marked_read_only_are_replaced_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = official_archive(folder.path());
+    mark_read_only(folder.path());
+    let home = folder.path().join("home");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));
+        let output = command.args(arguments).arg("--home").arg(&home).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", said(&output));
+    };
+    let install = ["install", "--offline", "--from", archive.to_str().unwrap()];
+    run(&install);
+    assert!(mark_read_only(&home) > 10);
+    // A file is gone, so the build is made anew over what is marked, and put to use.
+    let library = home.join("builds").join("b11434-cpu").join("ggml-base.dll");
+    let mut permissions = fs_err::metadata(&library).unwrap().permissions();
+    #[expect(clippy::permissions_set_readonly_false, reason = "on Windows that is one mark, for everybody")]
+    permissions.set_readonly(false);
+    fs_err::set_permissions(&library, permissions).unwrap();
+    fs_err::remove_file(&library).unwrap();
+    run(&install);
+    run(&["builds", "verify", "b11434-cpu"]);
+    mark_read_only(&home);
+    run(&["builds", "use", "b11434-cpu"]);
+    run(&["builds", "remove", "b11434-cpu"]);
+    let left: Vec<_> = fs_err::read_dir(home.join("builds")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A `llama.dll` that tells the error mode of the program that loaded it.
+#[test]
+#[ignore = "needs a real build"]
+fn a_build_is_loaded_where_no_dialog_can_open() {
+    let folder = together(&["win-x64"]);
+    for entry in fs_err::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("llama.") {
+            fs_err::remove_file(&path).unwrap();
+            fs_err::copy(fakes().join("llama.dll"), &path).unwrap();
+        }
+    }
+    let (build, _) = examined(folder.path());
+    let told = build["system_info"].as_str().unwrap_or_default();
+    let mode: u32 = told.trim_start_matches("ERROR_MODE = ").parse().unwrap_or_else(|_| panic!("{build:#}"));
+    // Source: SetErrorMode: SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX and SEM_NOOPENFILEERRORBOX, checked 2026-11-24.
+    let no_dialogs = 0x0001 | 0x0002 | 0x8000;
+    assert_eq!(mode & no_dialogs, no_dialogs, "{told}");
+}
+
 /// `.ci/windows-test.sh` packs the real DLLs as the project packs them: flat, CUDA's libraries in a zip of their own.
 fn archive(name: &str) -> String {
     let folder = PathBuf::from(std::env::var("LLAMA_DOCTOR_WINDOWS_ARCHIVES").unwrap());
@@ -381,8 +448,9 @@ fn ctrl_c_stops_the_server_and_then_us() {
 fn odd_folders_are_usable() {
     let folder = tempfile::tempdir().unwrap();
     let archive = official_archive(folder.path());
-    // Wine cannot resolve paths of more than 260 characters: those are for a real Windows.
-    for name in ["&(two) 50% ^", "ünïcode 模型"] {
+    // The last makes paths of more than 260 characters, for which Windows and wine have other functions.
+    let long = format!(r"{0}\{0}\{0}\{0}", "a long name ".repeat(5).trim());
+    for name in ["&(two) 50% ^", "ünïcode 模型", &long] {
         let home = folder.path().join(name);
         let run = |arguments: &[&str]| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_llama-doctor"));

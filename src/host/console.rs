@@ -18,3 +18,19 @@ pub fn prepare() {
         }
     }
 }
+
+#[cfg(all(test, windows))]
+mod tests {
+    use windows_sys::Win32::System::Diagnostics::Debug::{
+        GetErrorMode, SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX,
+    };
+
+    #[test]
+    fn the_mode_is_set_and_stays() {
+        super::prepare();
+        super::prepare();
+        let wanted = SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX;
+        // SAFETY: a call without arguments.
+        assert_eq!(unsafe { GetErrorMode() } & wanted, wanted);
+    }
+}
