@@ -67,6 +67,7 @@ pub enum GraphKind {
     KimiK3,
     Bailingmoe3,
     HyV4,
+    Deepseek4,
     Gemma3n,
     Gemma4,
 }
@@ -151,6 +152,8 @@ impl Norm {
 pub struct Style {
     pub norm: Norm,
     pub activation: Activation,
+    /// A batch holds tokens or vectors, never both (`src/llama-arch.cpp:1182`).
+    pub separates_inputs: bool,
     /// Embeddings are multiplied by the root of their width.
     pub scales_embedding: bool,
     /// The same, always with one factor for all rows.

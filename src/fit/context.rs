@@ -16,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) cells_per_sequence: u64,
     /// Cells of each stream of the windowed cache.
     pub(crate) window_cells: u64,
+    /// The window's cache is as large as the whole context's.
+    pub(crate) whole_window: bool,
     pub(crate) streams: u64,
     pub(crate) sequences: u64,
     pub(crate) unified: bool,
@@ -99,6 +101,7 @@ impl Context {
             cells_total,
             cells_per_sequence,
             window_cells,
+            whole_window: settings.swa_full,
             streams,
             sequences,
             unified: settings.kv_unified,

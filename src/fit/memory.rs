@@ -85,6 +85,13 @@ pub(crate) fn kv_cache(model: &Model, layers: Range<u32>, context: &Context, pla
 
 /// Bytes of KV cache that one more token of context costs.
 pub(crate) fn bytes_per_token(model: &Model, layers: Range<u32>, context: &Context) -> u64 {
+    if model.architecture.graph == GraphKind::Deepseek4 {
+        let each = |layer| {
+            let rows = model.compressors(layer).into_iter();
+            rows.map(|one| context.kind_k.row_bytes(one.key) / one.ratio).sum::<u64>()
+        };
+        return layers.map(each).sum();
+    }
     layers
         .filter(|layer| !model.windowed[*layer as usize])
         .flat_map(|layer| model.cache_rows(layer, context))
@@ -119,6 +126,9 @@ impl Model {
             return Vec::new();
         }
         let cells = if self.windowed[layer as usize] { context.window_cells } else { context.cells_per_sequence };
+        if self.architecture.graph == GraphKind::Deepseek4 {
+            return self.deepseek4_rows(layer, context);
+        }
         if kv_heads == 0 {
             // Padded as all others are, though nothing is ever written to it.
             let padded = self.architecture.memory == Memory::Kv && !context.flash_attention;
@@ -136,6 +146,19 @@ impl Model {
             && let Some([key, value]) = self.block_indexer_rows(layer)
         {
             rows.extend([(context.kind_k, key, cells), (context.kind_v, value, cells)]);
+        }
+        rows
+    }
+
+    /// DeepSeek 4's caches are apart for each sequence, whatever the flags say: the cells of all of them, by stream.
+    fn deepseek4_rows(&self, layer: u32, context: &Context) -> Vec<(TensorType, u64, u64)> {
+        let sequences = context.sequences / context.streams;
+        let mut rows = vec![(context.kind_k, self.head_k, context.raw_cells(self, context.whole_window) * sequences)];
+        for one in self.compressors(layer) {
+            let state =
+                (TensorType::F32, one.state_width(), one.state_rows() * sequences * (1 + context.state_snapshots));
+            rows.push((context.kind_k, one.key, context.compressed_cells(one.ratio) * sequences));
+            rows.extend([state, state]);
         }
         rows
     }

@@ -373,6 +373,7 @@ impl Replay<'_> {
             GraphKind::Rwkv => builder.rwkv(),
             GraphKind::KimiK3 => builder.kimi_k3(),
             GraphKind::HyV4 => builder.hy_v4(),
+            GraphKind::Deepseek4 => builder.deepseek4(),
             GraphKind::MinimaxM3 => builder.minimax_m3(),
             GraphKind::Gemma3n => builder.gemma3n(),
             GraphKind::Gemma4 => builder.gemma4(),

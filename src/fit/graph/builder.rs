@@ -33,6 +33,10 @@ pub(crate) struct Builder<'a> {
     pub(crate) positions: Id,
     pub(crate) output_rows: Id,
     attention_scale: Id,
+    /// The numbers of the batch's tokens.
+    pub(crate) token_ids: Id,
+    /// Experts that are not for the router to choose, while they are set.
+    pub(crate) chosen_experts: Id,
     /// Flash attention nodes and their layers.
     pub(crate) attention_nodes: Vec<(Id, u32)>,
     weights: HashMap<u32, Id>,
@@ -78,6 +82,8 @@ impl<'a> Builder<'a> {
             positions: NONE,
             output_rows: NONE,
             attention_scale: NONE,
+            token_ids: NONE,
+            chosen_experts: NONE,
             attention_nodes: Vec::new(),
             weights: HashMap::new(),
             tied_output: NONE,
@@ -152,8 +158,10 @@ impl<'a> Builder<'a> {
         let table = self.token_table();
         let input = self.graph.input(TensorType::I32, [tokens, 1, 1, 1]);
         let vectors = self.graph.input(TensorType::F32, [embedding, tokens, 1, 1]);
+        self.token_ids = input;
         let from_tokens = self.token_rows(table, input, embedding);
-        let mixed = self.rules.mixed_input.then(|| {
+        let mixes = self.rules.mixed_input && !self.model.architecture.style.separates_inputs;
+        let mixed = mixes.then(|| {
             let mixed_tokens = self.graph.input(TensorType::I32, [tokens, 1, 1, 1]);
             let slots = self.graph.input(TensorType::I64, [tokens, 1, 1, 1]);
             let mixed_vectors = self.graph.input(TensorType::F32, [embedding, tokens, 1, 1]);

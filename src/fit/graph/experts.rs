@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::builder::{Activation, Builder};
-use super::tensor::{Id, Op};
+use super::tensor::{Id, NONE, Op};
 use crate::gguf::TensorType;
 
 /// How a router turns logits into weights.
@@ -95,6 +95,7 @@ impl Builder<'_> {
             }
             Gating::Softmax | Gating::File => self.graph.like(Op::SoftMax, logits, &[]),
         };
+        let given = self.chosen_experts;
         let mut selection = match self.weight(layer, "exp_probs_b.bias").or_else(|| self.weight(layer, "exp_probs_b")) {
             Some(bias) => self.graph.add(probabilities, bias),
             None => probabilities,
@@ -103,7 +104,7 @@ impl Builder<'_> {
             selection = logits;
         }
         selection = self.expert_groups(selection, count, tokens);
-        let chosen = self.graph.argsort_top_k(selection, used);
+        let chosen = if given == NONE { self.graph.argsort_top_k(selection, used) } else { given };
         let probabilities = self.graph.reshape(probabilities, [1, count, tokens, 1]);
         let weights = self.graph.get_rows(probabilities, chosen);
         let weights = self.expert_weights(weights, used, tokens, gating);

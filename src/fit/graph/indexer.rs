@@ -143,27 +143,28 @@ impl Builder<'_> {
         }
         let cache = inputs.full;
         self.store_k(layer, k, cache);
-        let mask = self.mask_of_chosen(cache, chosen);
+        let mask = self.mask_of_chosen(cache.mask, chosen, TensorType::F32);
         let v_b = self.weight(layer, "attn_v_b.weight").unwrap_or(NONE);
         let attended = self.attend_compressed(layer, q, v, CacheInputs { mask, ..cache }, v_b);
         let gated = self.latent_gate(attended, normed, layer);
         self.multiply(gated, layer, "attn_output")
     }
 
-    fn mask_of_chosen(&mut self, cache: CacheInputs, chosen: Id) -> Id {
-        let [cells, rows, _, streams] = self.graph.get(cache.mask).ne;
-        let element = self.graph.nb(cache.mask, 0);
-        let all = self.graph.like(Op::Fill, cache.mask, &[]);
+    /// The mask with all but the chosen cells hidden; `kind` is that of the zeros that uncover them.
+    pub(crate) fn mask_of_chosen(&mut self, mask: Id, chosen: Id, kind: TensorType) -> Id {
+        let [cells, rows, _, streams] = self.graph.get(mask).ne;
+        let element = self.graph.nb(mask, 0);
+        let all = self.graph.like(Op::Fill, mask, &[]);
         let strides = [element, element * cells, element * cells * rows];
         let all = self.graph.view(all, [1, cells, rows, streams], strides, 0);
         let count = self.graph.ne(chosen, 0);
         let strides = [count * 4, count * rows * 4, count * rows * streams * 4];
         let chosen = self.graph.view(chosen, [count, rows, streams, 1], strides, 0);
-        let zeros = self.graph.push(TensorType::F32, Op::None, [1, count, rows, streams], &[]);
+        let zeros = self.graph.push(kind, Op::None, [1, count, rows, streams], &[]);
         let zeros = self.graph.like(Op::Fill, zeros, &[]);
         let seen = self.graph.set_rows(all, zeros, chosen);
         let strides = [element * cells, element * cells * rows, element * cells * rows];
         let seen = self.graph.view(seen, [cells, rows, 1, streams], strides, 0);
-        self.graph.add(seen, cache.mask)
+        self.graph.add(seen, mask)
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod attention;
 mod block_sparse;
 pub(crate) mod builder;
 pub(crate) mod cuda;
+mod deepseek4;
 pub(crate) mod delta_net;
 pub(crate) mod draft_head;
 pub(crate) mod experts;

@@ -122,7 +122,7 @@ impl Builder<'_> {
         self.graph.reshape(rows, [width, count, self.batch.outputs, 1])
     }
 
-    fn last_mix(&mut self, streams: Id) -> Id {
+    pub(crate) fn last_mix(&mut self, streams: Id) -> Id {
         let weight = self.global("output_hc_fn.weight");
         let scale = self.global("output_hc_scale.weight").unwrap_or(NONE);
         let base = self.global("output_hc_base.weight").unwrap_or(NONE);

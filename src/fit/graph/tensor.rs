@@ -290,6 +290,13 @@ impl Graph {
         id
     }
 
+    /// Sees a weight in another shape than the file's.
+    pub(crate) fn reshape_resident(&mut self, id: Id, ne: [u64; 4]) {
+        let nb = packed(self.get(id).kind, ne);
+        let tensor = self.get_mut(id);
+        (tensor.ne, tensor.nb) = (ne, nb);
+    }
+
     pub(crate) fn add(&mut self, a: Id, b: Id) -> Id {
         self.like(Op::Add, a, &[b])
     }

@@ -53,15 +53,16 @@ def make(name, folder):
     done = subprocess.run([str(RIG / "bin11434/mkmodel"), str(meta), str(out), "15", without], env=environment,
                           capture_output=True, text=True)
     meta.unlink()
-    if model.get("joined") and not done.returncode:
-        join(out)
+    if (model.get("joined") or model.get("tables")) and not done.returncode:
+        rewrite(out, model.get("joined"))
     if done.returncode:
         raise RuntimeError(f"{name}: {done.stderr[-1500:]}")
     return out
 
 
-def join(path):
-    """Q, K and V become the one tensor that published files of the architecture have: mkmodel cannot ask for it."""
+def rewrite(path, joins):
+    """What mkmodel cannot ask for: Q, K and V as one tensor, as published files of some architectures have them, and tables
+    of whole numbers."""
     reader = gguf.GGUFReader(path)
     target = Path(f"{path}.joined")
     writer = gguf.GGUFWriter(str(target), reader.fields["general.architecture"].contents())
@@ -72,7 +73,9 @@ def join(path):
     written, size = set(), 0
     for tensor in reader.tensors:
         dims, kind, name = [int(one) for one in tensor.shape], tensor.tensor_type, tensor.name
-        part = re.fullmatch(r"(blk\.\d+\.attn_)[qkv]\.(weight|bias)", name)
+        if "tid2eid" in name:
+            kind = gguf.GGMLQuantizationType.I32
+        part = joins and re.fullmatch(r"(blk\.\d+\.attn_)[qkv]\.(weight|bias)", name)
         if part:
             name = f"{part[1]}qkv.{part[2]}"
             if name in written:
