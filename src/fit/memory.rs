@@ -150,7 +150,7 @@ impl Model {
         rows
     }
 
-    /// DeepSeek 4's caches are apart for each sequence, whatever the flags say: the cells of all of them, by stream.
+    /// The caches are apart for each sequence, whatever the flags say: the cells of all of them, by stream.
     fn deepseek4_rows(&self, layer: u32, context: &Context) -> Vec<(TensorType, u64, u64)> {
         let sequences = context.sequences / context.streams;
         let mut rows = vec![(context.kind_k, self.head_k, context.raw_cells(self, context.whole_window) * sequences)];

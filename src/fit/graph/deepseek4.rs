@@ -1,4 +1,4 @@
-//! DeepSeek 4: a window of raw keys beside keys that stand for 4 or 128 tokens each, over streams of residuals
+//! `DeepSeek` 4: a window of raw keys beside keys that stand for 4 or 128 tokens each, over streams of residuals
 //! (llama.cpp b11434 `src/models/deepseek4.cpp`, `src/llama-kv-cache-dsv4.cpp`).
 
 use super::attention::CacheInputs;
