@@ -255,3 +255,34 @@ fn what_is_no_server_is_refused_with_the_reason() {
         assert!(said.contains(&format!("`{architecture}`")) && said.contains(why) && said.contains(instead), "{said}");
     }
 }
+
+/// A header alone, with a hole for its data.
+fn sparse(folder: &std::path::Path, name: &str, bytes: u64) -> String {
+    let header = format!("{}/tests/truth/headers/own/{name}-Q4_K_M.gguf", env!("CARGO_MANIFEST_DIR"));
+    let path = folder.join("model.gguf");
+    fs_err::copy(header, &path).unwrap();
+    fs_err::OpenOptions::new().write(true).open(&path).unwrap().set_len(bytes).unwrap();
+    path.display().to_string()
+}
+
+/// No cache, the whole input in one batch, `--embeddings` or `--reranking`, and no speed of a text that is not written.
+#[test]
+fn an_embedding_server_is_planned_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes, flag, longest) in
+        [("MiniLM-L6-v2", 20_248_416, "--embeddings", 512), ("BGE-Reranker-v2-M3", 1 << 30, "--reranking", 8192)]
+    {
+        let option = only(&format!("{} --gpu rtx-3060", sparse(folder.path(), name, bytes)));
+        let server = &option.servers[0];
+        assert_eq!((server.context, server.batch, server.ubatch), (longest, longest, longest), "{name}");
+        assert_eq!(server.kv_bytes.0, 0, "{name}");
+        assert!(server.tokens_per_second == 0.0, "{name}");
+        assert!(server.arguments.contains(&flag.to_owned()), "{:?}", server.arguments);
+        assert!(!server.arguments.contains(&"-ctk".to_owned()), "{:?}", server.arguments);
+        let pins = option.notes.iter().any(|note| note.contains("host memory for logits"));
+        assert_eq!(pins, longest == 8192, "{:?}", option.notes);
+    }
+    let path = sparse(folder.path(), "MiniLM-L6-v2", 20_248_416);
+    let server = &only(&format!("{path} --gpu rtx-3060 -ub 128 --prefer context")).servers[0];
+    assert_eq!((server.context, server.batch, server.ubatch), (512, 128, 128));
+}

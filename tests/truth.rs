@@ -26,8 +26,16 @@ use llama_doctor::units::{Bytes, MIB};
 /// Rows that are off: they may only become fewer.
 const INEXACT: usize = 2;
 
-const FILES: [&str; 7] =
-    ["drafts.tsv", "rows-own.tsv", "attention.tsv", "latent.tsv", "rows.tsv", "more.tsv", "recurrent.tsv"];
+const FILES: [&str; 8] = [
+    "drafts.tsv",
+    "rows-own.tsv",
+    "encoders.tsv",
+    "attention.tsv",
+    "latent.tsv",
+    "rows.tsv",
+    "more.tsv",
+    "recurrent.tsv",
+];
 
 /// One measured configuration.
 struct Row {
@@ -116,6 +124,7 @@ fn rows(file: &str) -> Vec<Row> {
                     op_offload: number("op_offload") == 1,
                     load_mode: if without_mapping { LoadMode::None } else { LoadMode::Auto },
                     outputs_max: Some(number("outputs")),
+                    embeddings: argument("embeddings").is_some(),
                     ..Settings::default()
                 },
                 is_draft_head: argument("ctx_type").is_some(),

@@ -53,6 +53,9 @@ pub struct Architecture {
 #[serde(rename_all = "snake_case")]
 pub enum GraphKind {
     Transformer,
+    /// As [`Self::Transformer`], without a cache and with embeddings in place of logits.
+    Encoder,
+    Bert,
     Deepseek2,
     SparseLatent,
     Mamba,
@@ -87,6 +90,8 @@ pub enum Memory {
     Hybrid,
     /// Every layer is of both kinds.
     Both,
+    /// Nothing.
+    None,
 }
 
 /// Which layers see a window only.
@@ -208,6 +213,12 @@ pub struct Style {
     pub post_norm_is_ffn_norm: bool,
     /// The norm after feed-forward belongs to the layer's device.
     pub pins_last_norm: bool,
+    /// The first layer may have no norm before attention.
+    pub first_norm_optional: bool,
+    /// Files without `output.weight` have no output at all, where others use the token embeddings a second time.
+    pub needs_no_output: bool,
+    /// Attention goes both ways whatever the file says.
+    pub never_causal: bool,
     /// No norms before attention and feed-forward, only after them.
     pub norms_after: bool,
     /// Q and K are normed before they become heads.
@@ -366,6 +377,11 @@ impl Architecture {
     /// Layers use the choice of an earlier one: GLM from 5.2 on, told by its context (`src/models/glm-dsa.cpp:60`).
     pub(crate) fn shares_indexers(&self, model: &Model) -> bool {
         self.style.shares_indexers && model.train_context >= 1_048_576
+    }
+
+    /// Makes embeddings and no text.
+    pub fn encodes(&self) -> bool {
+        matches!(self.graph, GraphKind::Encoder | GraphKind::Bert)
     }
 
     /// What the user should know about the figures, and about how the architecture runs.

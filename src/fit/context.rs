@@ -31,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) cache_on_gpu: bool,
     pub(crate) kind_k: TensorType,
     pub(crate) kind_v: TensorType,
+    /// Embeddings are asked for.
+    pub(crate) embeddings: bool,
     /// Snapshots of the recurrent state for undoing drafted tokens.
     pub(crate) state_snapshots: u64,
 }
@@ -82,10 +84,12 @@ impl Context {
             let each = (padded / sequences).next_multiple_of(CELL_PADDING).max(CELL_PADDING);
             (each, each * sequences)
         };
-        let batch = u64::from(settings.batch).min(u64::from(asked));
+        let batch = u64::from(settings.batch);
+        let batch = if model.is_causal() { batch.min(u64::from(asked)) } else { batch };
         let ubatch = u64::from(settings.ubatch).min(batch);
         let drafted = u64::from(settings.drafted_tokens);
         let outputs_max = match settings.outputs_max {
+            None if settings.embeddings => batch,
             None => (sequences * (1 + drafted)).min(batch),
             Some(0) => batch,
             Some(rows) => u64::from(rows),
@@ -113,6 +117,7 @@ impl Context {
             cache_on_gpu: settings.kv_offload,
             kind_k: kind_of(settings.cache_type_k),
             kind_v: kind_of(settings.cache_type_v),
+            embeddings: settings.embeddings,
             state_snapshots: if settings.mtp && undoes_states(model) { drafted } else { 0 },
         })
     }

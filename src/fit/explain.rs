@@ -70,7 +70,12 @@ pub(crate) fn steps(model: &Model, need: &Need, devices: &[Device]) -> Result<Ve
     ));
     steps.push(step(
         "logits in host memory".to_owned(),
-        format!("output-rows: {} words * {} slots * 4 bytes", grouped(model.vocabulary), context.sequences),
+        if context.embeddings {
+            let each = grouped(need.prediction.output_buffer / 4 / context.batch);
+            format!("output-rows: {each} words and elements * {} tokens of a full batch * 4 bytes", context.batch)
+        } else {
+            format!("output-rows: {} words * {} slots * 4 bytes", grouped(model.vocabulary), context.sequences)
+        },
         need.prediction.output_buffer,
     ));
     Ok(steps)

@@ -122,7 +122,7 @@ impl Model {
     pub(crate) fn cache_rows(&self, layer: u32, context: &Context) -> Vec<(TensorType, u64, u64)> {
         let kv_heads = self.kv_heads[layer as usize];
         let is_hybrid = self.recurrent[layer as usize] && !self.architecture.attends_and_recurs();
-        if is_hybrid || layer >= self.cached_layers() {
+        if is_hybrid || layer >= self.cached_layers() || self.architecture.memory == Memory::None {
             return Vec::new();
         }
         let cells = if self.windowed[layer as usize] { context.window_cells } else { context.cells_per_sequence };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::FitError;
 use super::architecture::{self, Architecture, Memory};
+use super::graph::encoder::Pooling;
 use super::refusal;
 use crate::gguf::{self, TensorType, Value};
 
@@ -100,6 +101,13 @@ impl Model {
         let numbers = numbers(gguf, prefix);
         let missing = |key: &str| FitError::MissingKey { key: format!("{prefix}.{key}") };
         let whole = |key: &str| numbers.get(key).map(|numbers| numbers.at(0) as u64);
+        if whole("decision.block_count").is_some_and(|count| count > 0) {
+            return Err(FitError::Refused {
+                name: architecture.name.clone(),
+                why: "with a decision head is not modelled".to_owned(),
+                instead: "start it with `llama-server`: its log says what it allocates".to_owned(),
+            });
+        }
         let layers_all =
             whole("block_count").filter(|count| (1..=1024).contains(count)).ok_or_else(|| missing("block_count"))?;
         let layers_mtp = whole("nextn_predict_layers").unwrap_or(0).min(layers_all - 1);
@@ -246,7 +254,34 @@ impl Model {
 
     /// Output and input share one tensor: it exists twice when the output is on a GPU.
     pub(crate) fn output_is_tied(&self) -> bool {
-        self.weight("output.weight").is_none()
+        self.weight("output.weight").is_none() && !self.architecture.style.needs_no_output
+    }
+
+    pub(crate) fn layer_weight(&self, layer: u32, name: &str) -> Option<&Weight> {
+        self.layer_weights[layer as usize].get(name).map(|index| &self.weights[*index as usize])
+    }
+
+    /// How embeddings of an input become one.
+    pub(crate) fn pooling(&self) -> Pooling {
+        // ModernBERT takes the mean where the file does not say.
+        let mean =
+            self.whole("classifier.pooling_type").map_or(self.architecture.name == "modern-bert", |kind| kind == 1);
+        match self.whole("pooling_type") {
+            Some(1) => Pooling::Mean,
+            Some(2 | 3) => Pooling::Row,
+            Some(4) => Pooling::Rank { mean },
+            _ => Pooling::None,
+        }
+    }
+
+    /// Puts out scores, not embeddings.
+    pub fn reranks(&self) -> bool {
+        matches!(self.pooling(), Pooling::Rank { .. })
+    }
+
+    /// Tokens see earlier ones only.
+    pub(crate) fn is_causal(&self) -> bool {
+        !self.architecture.style.never_causal && self.whole("attention.causal").is_none_or(|flag| flag != 0)
     }
 }
 

@@ -11,7 +11,7 @@ use super::speed::{self, Reader};
 use super::{Build, FitError, Model};
 use crate::host::facts::GpuOrigin;
 use crate::script::arguments::{self, Location, ServerRequest};
-use crate::units::{BuildTag, Bytes, grouped};
+use crate::units::{BuildTag, Bytes, GIB, grouped};
 
 /// A GPU of the plan.
 #[derive(Debug, Clone)]
@@ -126,7 +126,9 @@ impl Question<'_> {
         {
             return Ok(None);
         }
-        let trained = found.fits && found.servers.iter().any(|one| one.limited_by == LimitedBy::TrainContext);
+        let encodes = found.servers.iter().all(|one| one.need.settings.embeddings);
+        let trained =
+            !encodes && found.fits && found.servers.iter().any(|one| one.limited_by == LimitedBy::TrainContext);
         let larger = if trained { Some(search.largest(Asked { beyond_training: true, ..asked })?) } else { None };
         Ok(Some((self.shown_option(&found, larger.as_ref()), found)))
     }
@@ -157,7 +159,9 @@ impl Question<'_> {
             .iter()
             .map(|gpu| Reader { capability: gpu.device.compute_capability, bandwidth: gpu.bandwidth })
             .collect();
-        let speed = speed::estimate(model, settings, &devices, &readers, prediction);
+        // Nothing is decoded where embeddings are made.
+        let speed =
+            (!settings.embeddings).then(|| speed::estimate(model, settings, &devices, &readers, prediction)).flatten();
         let kv_bytes = prediction.kv_bytes + need.draft.as_ref().map_or(0, |draft| draft.kv_bytes);
         let per_token = prediction.bytes_per_token + need.draft.as_ref().map_or(0, |draft| draft.bytes_per_token);
         let vram_context = larger.map(|larger| larger.servers[index].need.settings.context);
@@ -246,6 +250,10 @@ impl Question<'_> {
             ));
         }
         let settings = &need.settings;
+        if settings.embeddings {
+            notes.extend(encoder_notes(need, planned.wish.server.model));
+            return notes;
+        }
         if need.prediction.context_per_slot < SHORT && SHORT <= trained {
             notes
                 .push(format!("{} tokens are short of what most uses need", grouped(need.prediction.context_per_slot)));
@@ -273,6 +281,30 @@ impl Question<'_> {
         }
         notes
     }
+}
+
+/// What differs where embeddings are made, not text.
+fn encoder_notes(need: &Need, model: &Model) -> Vec<String> {
+    let settings = &need.settings;
+    let what = if settings.reranks { "scores texts (`/v1/rerank`)" } else { "makes embeddings (`/v1/embeddings`)" };
+    let longest = need.prediction.context_per_slot.min(u64::from(settings.ubatch)).min(u64::from(model.train_context));
+    let mut notes = vec![format!(
+        "it {what} and no text: an input is one batch, so -ub decides the longest, here {} tokens",
+        grouped(longest)
+    )];
+    if need.prediction.kv_bytes > 0 {
+        notes.push(
+            "llama.cpp allocates a cache for this architecture and never uses it: small cache types lose nothing"
+                .to_owned(),
+        );
+    }
+    if need.prediction.output_buffer >= GIB {
+        notes.push(format!(
+            "a full batch pins {:.1} GiB of host memory for logits that nothing reads: a smaller -ub takes less",
+            Bytes(need.prediction.output_buffer).gib()
+        ));
+    }
+    notes
 }
 
 /// Known fault of b11434: the graph's hash set is too small (`truth/README.md`).

@@ -134,7 +134,14 @@ impl<'a> Predictor<'a> {
 
     /// The flags, with this context and these types of K and V.
     pub(crate) fn settings_at(&self, context: u32, types: (CacheType, CacheType)) -> Settings {
-        Settings { context, cache_type_k: types.0, cache_type_v: types.1, ..self.settings.clone() }
+        let settings = Settings { context, cache_type_k: types.0, cache_type_v: types.1, ..self.settings.clone() };
+        if !settings.whole_inputs {
+            return settings;
+        }
+        let parts = if settings.kv_unified { 1 } else { settings.parallel.max(1) };
+        // llama.cpp stops where the rows to pool are not the rows of all slots alike.
+        let batch = (context / parts).max(1).next_multiple_of(settings.parallel.max(1));
+        Settings { batch, ubatch: batch, ..settings }
     }
 
     /// Predicts one context and pair of cache types.
@@ -240,7 +247,7 @@ impl<'a> Predictor<'a> {
         Prediction {
             devices: device_memory,
             host,
-            output_buffer: model.vocabulary * context.sequences * 4,
+            output_buffer: output_buffer(model, context),
             kv_bytes,
             recurrent_bytes,
             bytes_per_token: memory::bytes_per_token(model, self.part_layers(), context),
@@ -260,6 +267,15 @@ impl<'a> Predictor<'a> {
             notes: self.build.note().into_iter().chain(self.model.architecture.notes()).collect(),
         }
     }
+}
+
+/// Logits of each row that is put out, bytes; for embeddings, of each row of a batch and beside its embedding, though nothing
+/// ever reads them (`src/llama-context.cpp:2142`).
+fn output_buffer(model: &Model, context: &Context) -> u64 {
+    if context.embeddings {
+        return (model.vocabulary + model.whole("embedding_length_out").unwrap_or(model.embedding)) * context.batch * 4;
+    }
+    model.vocabulary * context.sequences * 4
 }
 
 fn at(by_place: &memory::ByPlace, place: Place) -> u64 {
@@ -282,6 +298,9 @@ struct Parts {
 }
 
 fn check_types(model: &Model, context: &Context) -> Result<(), FitError> {
+    if model.architecture.memory == super::architecture::Memory::None {
+        return Ok(());
+    }
     if model.is_latent() && context.kind_k != context.kind_v {
         return Err(FitError::UnequalTypes);
     }
@@ -361,7 +380,8 @@ impl Replay<'_> {
     fn reserve_layers(&self, batch: Batch, layers: &Layers) -> Option<Replayed> {
         let mut builder = self.builder(batch, layers);
         match self.model.architecture.graph {
-            GraphKind::Transformer => builder.transformer(),
+            GraphKind::Transformer | GraphKind::Encoder => builder.transformer(),
+            GraphKind::Bert => builder.bert(),
             GraphKind::Deepseek2 => builder.deepseek2(),
             GraphKind::SparseLatent => builder.sparse_latent(),
             GraphKind::Mamba => builder.mamba(),

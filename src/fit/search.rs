@@ -265,7 +265,8 @@ fn between(low: (u64, &Found), high: (u64, &Found), tries: u32) -> u64 {
 
 /// The longest context worth proposing: what the model was trained on, for each slot that has its own part.
 fn longest(wish: &Wish<'_>, asked: Asked) -> u32 {
-    if asked.beyond_training {
+    // An encoder has no positions beyond, and is never asked to go on.
+    if asked.beyond_training && !wish.server.settings.embeddings {
         return LONGEST;
     }
     wish.server.model.train_context.saturating_mul(wish.parts()).clamp(1, LONGEST)

@@ -157,6 +157,12 @@ pub struct Settings {
     pub drafted_tokens: u32,
     /// Layers for multi-token prediction draft them: such layers are loaded, and states are kept to be undone.
     pub mtp: bool,
+    /// `--embeddings`: embeddings in place of text.
+    pub embeddings: bool,
+    /// `--reranking`: scores, made from embeddings.
+    pub reranks: bool,
+    /// A batch holds the longest input: `-b` and `-ub` follow from the context.
+    pub whole_inputs: bool,
 }
 
 impl Default for Settings {
@@ -184,6 +190,9 @@ impl Default for Settings {
             outputs_max: None,
             drafted_tokens: 0,
             mtp: false,
+            embeddings: false,
+            reranks: false,
+            whole_inputs: false,
         }
     }
 }

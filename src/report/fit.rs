@@ -296,7 +296,9 @@ fn launch(plan: &Plan, option: &PlanOption, models: &[String]) -> String {
     }
     words.push(format!("-c {}", contexts.join(",")));
     if let Some(server) = option.servers.first() {
-        words.push(format!("-ctk {} -ctv {}", server.cache_type_k, server.cache_type_v));
+        if server.kv_bytes.0 > 0 {
+            words.push(format!("-ctk {} -ctv {}", server.cache_type_k, server.cache_type_v));
+        }
         let layers = plan.models.get(server.model).map_or(0, |model| model.layers);
         if server.gpu_layers <= layers {
             words.push(format!("-ngl {}", server.gpu_layers));

@@ -3,7 +3,7 @@
 //! Everything whose default would change the plan is said: a default may move with the build, and a configuration file or
 //! a variable may move it too; the command line is stronger than both.
 
-use crate::fit::settings::{LoadMode, Settings, SplitMode};
+use crate::fit::settings::{CacheType, LoadMode, Settings, SplitMode};
 use crate::manifest::server_flags;
 use crate::units::BuildTag;
 
@@ -57,8 +57,14 @@ pub fn arguments(request: &ServerRequest<'_>) -> Vec<Argument> {
     list.model(request);
     list.valued("context", settings.context);
     list.valued("gpu-layers", request.gpu_layers);
-    list.valued("cache-type-k", settings.cache_type_k);
-    list.valued("cache-type-v", settings.cache_type_v);
+    if settings.embeddings {
+        list.bare(if settings.reranks { "reranking" } else { "embeddings" });
+    }
+    // What embeds as a rule has no cache, and the default says enough of one that is not used.
+    if !settings.embeddings || settings.cache_type_k != CacheType::F16 || settings.cache_type_v != CacheType::F16 {
+        list.valued("cache-type-k", settings.cache_type_k);
+        list.valued("cache-type-v", settings.cache_type_v);
+    }
     list.flash_attention(request.flash_attention);
     list.valued("parallel", settings.parallel);
     list.bare(if settings.kv_unified { "kv-unified" } else { "no-kv-unified" });
@@ -197,7 +203,6 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fit::settings::CacheType;
 
     static MODEL: std::sync::LazyLock<Location> =
         std::sync::LazyLock::new(|| Location { repository: None, file: "/models/a b.gguf".to_owned() });

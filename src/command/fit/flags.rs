@@ -21,6 +21,15 @@ pub(in crate::command) fn settings(
         None | Some(Slots::Auto) => (default.parallel, true),
         Some(Slots::Count(count)) => (count, false),
     };
+    let encodes = model.architecture.encodes();
+    let (batch, ubatch) = match (arguments.batch_size, arguments.ubatch_size) {
+        // llama-server makes both the smaller one: an input of an encoder cannot be cut (`tools/server/server.cpp:162`).
+        (batch, ubatch) if encodes => {
+            let either = batch.into_iter().chain(ubatch).min().unwrap_or(default.ubatch);
+            (either, either)
+        }
+        (batch, ubatch) => (batch.unwrap_or(default.batch), ubatch.unwrap_or(default.ubatch)),
+    };
     let shares = arguments.tensor_split.as_ref().map(|split| split.0.clone()).unwrap_or_default();
     // Servers start one after the other: without fixed shares the second would see less free memory and split otherwise.
     let shares = if shares.is_empty() && servers > 1 && gpus.len() > 1 {
@@ -29,8 +38,11 @@ pub(in crate::command) fn settings(
         shares
     };
     Settings {
-        batch: arguments.batch_size.unwrap_or(default.batch),
-        ubatch: arguments.ubatch_size.unwrap_or(default.ubatch),
+        batch,
+        ubatch,
+        embeddings: encodes,
+        reranks: encodes && model.reranks(),
+        whole_inputs: encodes && arguments.batch_size.is_none() && arguments.ubatch_size.is_none(),
         parallel,
         kv_unified: (unified || arguments.kv_unified) && !arguments.no_kv_unified,
         flash_attention: arguments.flash_attn.unwrap_or_default(),

@@ -21,6 +21,8 @@ pub(crate) struct CacheInputs {
 pub(crate) struct AttentionInputs {
     pub(crate) full: CacheInputs,
     pub(crate) window: Option<CacheInputs>,
+    /// Without, a batch attends to itself and nothing is stored.
+    pub(crate) cached: bool,
 }
 
 impl AttentionInputs {
@@ -49,7 +51,7 @@ impl Builder<'_> {
         let full = self.cache_inputs(false);
         let window =
             (self.model.window > 0 && self.model.architecture.has_window_cache()).then(|| self.cache_inputs(true));
-        AttentionInputs { full, window }
+        AttentionInputs { full, window, cached: true }
     }
 
     fn cache_inputs(&mut self, windowed: bool) -> CacheInputs {
@@ -137,6 +139,13 @@ impl Builder<'_> {
         how: Attention<'_>,
     ) -> Id {
         let cache = inputs.of(self.model.windowed[layer as usize]);
+        if !inputs.cached {
+            for id in [q, k, v] {
+                self.graph.expand(id);
+            }
+            let current = self.heads(layer, q, k, v, cache.mask, how.sinks, None);
+            return self.project_heads(current, layer, how);
+        }
         let q = self.rotate(q, cache.k_rotation);
         let writes = how.reuses_layer.is_none();
         let (k, v) = if writes { (self.rotate(k, cache.k_rotation), self.rotate(v, cache.v_rotation)) } else { (k, v) };
@@ -151,6 +160,10 @@ impl Builder<'_> {
         let values = self.values(owner, cache.cells);
         let mut current = self.heads(layer, q, keys, values, cache.mask, how.sinks, None);
         current = self.rotate(current, cache.v_rotation);
+        self.project_heads(current, layer, how)
+    }
+
+    fn project_heads(&mut self, current: Id, layer: u32, how: Attention<'_>) -> Id {
         match how.output {
             Some(name) => self.project(current, layer, name),
             None => current,

@@ -370,11 +370,16 @@ impl<'a> Builder<'a> {
 
     /// The last norm and the logits; both stay until the graph ends.
     pub(crate) fn finish(&mut self, current: Id, op: Op) {
-        let misnamed = self.model.architecture.style.misnames_output_norm;
-        let weight = self.global(if misnamed { "token_embd_norm.weight" } else { "output_norm.weight" });
+        let weight = self.last_norm();
         let bias = self.global("output_norm.bias");
         let normed = self.norm_op(op, current, weight, bias, None);
         self.finish_normed(normed);
+    }
+
+    pub(crate) fn last_norm(&mut self) -> Option<Id> {
+        let misnamed = self.model.architecture.style.misnames_output_norm;
+        self.global(if misnamed { "token_embd_norm.weight" } else { "output_norm.weight" })
+            .or_else(|| self.global("enc.output_norm.weight"))
     }
 
     /// As [`Self::finish`], for models that can draft: all rows' hidden states stay, then the rows are chosen.

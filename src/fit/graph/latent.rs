@@ -64,7 +64,7 @@ impl Builder<'_> {
             let mask = self.graph.input(mask_kind, [cells, tokens / streams, 1, streams]);
             CacheInputs { k_rows, mask, cells, ..full }
         });
-        AttentionInputs { full, window }
+        AttentionInputs { full, window, cached: true }
     }
 
     pub(crate) fn latent_attention(&mut self, inputs: &AttentionInputs, normed: Id, layer: u32) -> Id {

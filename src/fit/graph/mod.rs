@@ -10,6 +10,7 @@ pub(crate) mod cuda;
 mod deepseek4;
 pub(crate) mod delta_net;
 pub(crate) mod draft_head;
+pub(crate) mod encoder;
 pub(crate) mod experts;
 pub(crate) mod fusion;
 pub(crate) mod gemma4;

@@ -13,11 +13,18 @@ impl Builder<'_> {
         if self.has_temperature() {
             self.input_attention_scale();
         }
-        let inputs = self.attention_inputs();
+        let encodes = self.model.architecture.encodes();
+        let inputs = if encodes { self.batch_inputs() } else { self.attention_inputs() };
         for layer in self.layers.clone() {
             current = self.transformer_layer(&inputs, current, layer);
             current = self.add_deepstack(current, embedded, layer);
             self.end_layer(current);
+        }
+        if encodes {
+            let (weight, bias) = (self.last_norm(), self.global("output_norm.bias"));
+            let normed = self.norm_op(self.norm_kind(), current, weight, bias, None);
+            self.finish_embeddings(normed);
+            return;
         }
         if style.rows_after_norm {
             let (weight, bias) = (self.global("output_norm.weight"), self.global("output_norm.bias"));
@@ -61,7 +68,8 @@ impl Builder<'_> {
             return self.layer_without_attention(input, layer);
         }
         let last = self.is_last(layer) && !style.rows_late && !style.rows_after_norm;
-        let mut normed = if style.norms_after { input } else { self.layer_norm(input, layer, "attn_norm") };
+        let no_norm = style.norms_after || style.first_norm_optional && !self.has(layer, "attn_norm.weight");
+        let mut normed = if no_norm { input } else { self.layer_norm(input, layer, "attn_norm") };
         let mut logits = style.routes_early.then(|| self.multiply(input, layer, "ffn_gate_inp"));
         let attends_from =
             if self.has(layer, "attn_norm_2.weight") { self.layer_norm(input, layer, "attn_norm_2") } else { normed };

@@ -36,7 +36,7 @@ def make(name, folder):
     for key, value in model["keys"].items():
         kind = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string,
                 list: writer.add_array}[type(value)]
-        kind(key if key.startswith("xielu.") else prefix + key, value)
+        kind(key if key.startswith(("xielu.", "tokenizer.")) else prefix + key, value)
     tokens = [f"t{i}" for i in range(model["vocabulary"])]
     tokens[3] = "<0x0A>"
     writer.add_tokenizer_model(model.get("tokenizer", "llama"))
@@ -124,6 +124,9 @@ def strip(source, target):
 
 def settings(model, layers):
     """Tag, GPUs, model arguments and contexts, for one model."""
+    if model.get("embeds"):
+        yield from settings_of_embedder(model, layers)
+        return
     server = dict(n_seq_max=4, kv_unified=1, n_outputs_max=4)
     types = lambda kind: dict(type_k=kind, type_v=kind)
     one = [dict(n_ctx=8192, **server), dict(n_ctx=32768, **types("q8_0"), **server),
@@ -140,6 +143,23 @@ def settings(model, layers):
     if model["keys"].get("expert_count"):
         yield "cpumoe", 1, f"ngl=999 n_cpu_moe={max(layers // 2, 1)}", two[1:]
         yield "cpumoe", 1, "ngl=999 n_cpu_moe=99", two[:1]
+
+
+def settings_of_embedder(model, layers):
+    """A whole input is one batch, and every row of it is put out."""
+    train = model["keys"]["context_length"]
+    def server(tokens, **more):
+        size = min(tokens, train)
+        return dict(n_ctx=size, n_batch=size, n_ubatch=size, n_seq_max=4, kv_unified=1, n_outputs_max=size, embeddings=1) | more
+    one = [server(512), server(2048), server(8192), server(1000), server(2048, fa="off"), server(2048, n_seq_max=1, kv_unified=0),
+           server(2048, n_seq_max=2, kv_unified=0), server(2048, embeddings=0, n_outputs_max=4), server(2048, offload_kqv=0)]
+    two = [server(2048), server(8192), server(512, fa="off")]
+    yield "server", 1, "ngl=999", one
+    yield "half", 1, f"ngl={max(layers // 2, 1)}", two
+    yield "host", 1, "ngl=0", two
+    yield "2gpu", 2, "ngl=999", two
+    if model["keys"].get("expert_count"):
+        yield "cpumoe", 1, "ngl=999 n_cpu_moe=99", two
 
 
 def measure(name, file, build, wanted):
@@ -161,8 +181,8 @@ def measure(name, file, build, wanted):
                 continue
             parts = {key: f"{one['model']}/{one['context']}/{one['compute']}" for key, one in result["breakdown"].items()}
             pick = lambda key, default: str(given.get(key, default))
-            rows.append([build, f"own/{file.stem}", tag, str(gpus), capability, arguments + " no_alloc=1",
-                         pick("n_ctx", 0), "2048", pick("n_ubatch", 512), pick("type_k", "f16"), pick("type_v", "f16"),
+            rows.append([build, f"own/{file.stem}", tag, str(gpus), capability, arguments + " no_alloc=1" + " embeddings=1" * given.get("embeddings", 0),
+                         pick("n_ctx", 0), pick("n_batch", 2048), pick("n_ubatch", 512), pick("type_k", "f16"), pick("type_v", "f16"),
                          pick("fa", "auto"), pick("n_seq_max", 1), pick("kv_unified", 0), pick("offload_kqv", 1),
                          pick("swa_full", 0), "1", pick("n_outputs_max", 0),
                          ",".join(parts.get(f"CUDA{index}", "0/0/0") for index in range(gpus)),
@@ -182,7 +202,7 @@ def main():
     # The older build is asked for less: what differs between builds shows in any row. Its dry run (no_alloc) is not what
     # it does on two GPUs, so that is left out.
     wanted = {"b11434": lambda tag, one: True,
-              "v0.5.0": lambda tag, one: tag in ("half", "cpumoe") or tag == "server" and (one.get("n_ubatch") == 2048 or one.get("fa") == "off"
+              "v0.5.0": lambda tag, one: "embeddings" in one and tag != "2gpu" or tag in ("half", "cpumoe") or tag == "server" and (one.get("n_ubatch") == 2048 or one.get("fa") == "off"
               or one["n_ctx"] in (8192, 131072))}
 
     def one(name):

@@ -125,6 +125,35 @@ model("Gemma-3n-E2B", "gemma3n", 262400, shape(32768, 2048, 30, 8192, 8, 2, atte
 model("Llama-4-Maverick", "llama4", 202048, shape(1048576, 5120, 8, 16384, 40, 8, rope__dimension_count=128, interleave_moe_layer_step=2, **experts(128, 1, 8192), **heads(128)), [BIASES, "rope_factors", JOINED], windowed=True)
 model("Mistral-Large-3", "deepseek2", 131072, shape(262144, 7168, 6, 16384, 128, 1, leading_dense_block_count=1, attention__q_lora_rank=1536, attention__kv_lora_rank=512, attention__key_length_mla=192, attention__value_length_mla=128, attention__temperature_scale=0.1, attention__temperature_length=8192, rope__dimension_count=64, expert_shared_count=1, **experts(128, 4, 4096, expert_gating_func=1, expert_weights_norm=True, expert_weights_scale=1.0), **heads(576, 512)), [MOE_BIASES, ROPE_FACTORS, JOINED, r"attn_kv_b\.", r"attn_q\."], unusual=JOINED_EXPERTS)
 
+# Encoders: no cache, embeddings out. Pooling is 1 = mean, 2 = first token, 4 = rank.
+def encoder(name, architecture, vocabulary, train, width, layers, forward, heads, pooling, without, kv_heads=None, types=2, unusual=None, joined=False, **more):
+    keys = shape(train, width, layers, forward, heads, kv_heads or heads, attention__causal=False, pooling_type=pooling, **more)
+    if types:
+        keys["tokenizer.ggml.token_type_count"] = types
+    model(name, architecture, vocabulary, keys, without, embeds=True, joined=joined, **(dict(unusual=unusual) if unusual else {}))
+
+
+HEADLESS = [JOINED, r"^cls"]
+WITH_HEAD = r"\.(scale|input_scale|scale_inv)$|lora_[ab]"
+encoder("BGE-Small-EN-1.5", "bert", 30522, 512, 384, 12, 1536, 12, 2, HEADLESS)
+encoder("MiniLM-L6-v2", "bert", 30522, 512, 384, 6, 1536, 12, 1, HEADLESS)
+encoder("BGE-Large-EN-1.5", "bert", 30522, 512, 1024, 24, 4096, 16, 2, HEADLESS)
+encoder("BGE-M3", "bert", 250002, 8192, 1024, 24, 4096, 16, 2, HEADLESS, types=1)
+encoder("BGE-Reranker-v2-M3", "bert", 250002, 8192, 1024, 24, 4096, 16, 4, [JOINED, r"cls\.norm"], types=1, unusual=WITH_HEAD)
+encoder("Nomic-Embed-Text-1.5", "nomic-bert", 30528, 2048, 768, 12, 3072, 12, 1, [r"(attn_[qkv]|attn_output|ffn_up|ffn_down)\.bias", JOINED], rope__freq_base=1000.0, joined=True)
+encoder("Nomic-Embed-Text-2-MoE", "nomic-bert-moe", 250048, 512, 768, 12, 3072, 12, 1, [JOINED], types=1, joined=True, moe_every_n_layers=2, expert_count=8, expert_used_count=2)
+encoder("NeoBERT", "neo-bert", 30522, 4096, 768, 28, 2048, 12, 1, HEADLESS[1:], types=0)
+encoder("Jina-v2-Base-EN", "jina-bert-v2", 30528, 8192, 768, 12, 3072, 12, 1, [JOINED, r"^cls", HEAD_NORMS, "attn_norm_2", r"ffn_up\.bias"])
+encoder("Jina-v2-Base-Code", "jina-bert-v2", 61056, 8192, 768, 12, 3072, 12, 1, [JOINED, r"^cls", r"ffn_up\.bias"])
+encoder("Jina-v3", "jina-bert-v3", 250002, 8192, 1024, 24, 4096, 16, 1, HEADLESS, types=1)
+encoder("ModernBERT-Base", "modern-bert", 50368, 8192, 768, 22, 1152, 12, 2, [r"blk\.0\.attn_norm", r"^cls", r"\.bias"], types=0, attention__sliding_window=128)
+encoder("GTE-Reranker-ModernBERT", "modern-bert", 50368, 8192, 768, 22, 1152, 12, 4, [r"blk\.0\.attn_norm", r"\.bias$"], types=0, attention__sliding_window=128, classifier__pooling_type=1, unusual=WITH_HEAD)
+encoder("EuroBERT-210M", "eurobert", 128256, 8192, 768, 12, 3072, 12, 1, [BIASES, JOINED], types=0)
+encoder("EuroBERT-610M", "eurobert", 128256, 8192, 1152, 26, 4096, 18, 1, [BIASES, JOINED], kv_heads=6, types=0)
+encoder("Llama-Embed-Nemotron-8B", "llama-embed", 128256, 131072, 4096, 32, 14336, 32, 1, [BIASES, JOINED, "rope_factors"], kv_heads=8, types=0, rope__dimension_count=128)
+encoder("EmbeddingGemma-300M", "gemma-embedding", 262144, 2048, 768, 24, 1152, 3, 1, [BIASES, JOINED, TIED, r"^dense"], kv_heads=1, types=0, attention__sliding_window=257, **heads(256))
+encoder("EmbeddingGemma-300M-Dense", "gemma-embedding", 262144, 2048, 768, 24, 1152, 3, 1, [BIASES, JOINED, TIED], kv_heads=1, types=0, attention__sliding_window=257, dense_2_feat_in=768, dense_2_feat_out=3072, dense_3_feat_in=3072, dense_3_feat_out=768, **heads(256))
+
 # Latent attention of further kinds.
 LATENT = [MOE_BIASES, ROPE_FACTORS, JOINED, r"attn_kv_b\.", r"attn_q\."]
 model("Mistral-Small-4", "mistral4", 131072, shape(262144, 4096, 12, 12288, 32, 1, leading_dense_block_count=0, attention__q_lora_rank=1024, attention__kv_lora_rank=256, attention__key_length_mla=128, attention__value_length_mla=128, attention__temperature_scale=0.1, attention__temperature_length=8192, rope__dimension_count=64, expert_shared_count=1, **experts(128, 4, 2048, expert_gating_func=1, expert_weights_norm=True, expert_weights_scale=1.0), **heads(320, 256)), LATENT, unusual=JOINED_EXPERTS)
