@@ -70,6 +70,7 @@ pub enum GraphKind {
     KimiK3,
     Bailingmoe3,
     HyV4,
+    Glm5Next,
     Deepseek4,
     Gemma3n,
     Gemma4,
@@ -371,7 +372,7 @@ impl Architecture {
 
     /// An indexer with a cache of its own chooses what attention sees.
     pub(crate) fn has_indexer(&self) -> bool {
-        matches!(self.graph, GraphKind::SparseLatent | GraphKind::HyV4)
+        matches!(self.graph, GraphKind::SparseLatent | GraphKind::HyV4 | GraphKind::Glm5Next)
     }
 
     /// Layers use the choice of an earlier one: GLM from 5.2 on, told by its context (`src/models/glm-dsa.cpp:60`).

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::architecture::{GraphKind, Memory};
 use super::context::Context;
 use super::graph::cuda;
+use super::graph::glm5_next::INDEXER_PARTS;
 use super::graph::recurrent::StatePart;
 use super::graph::tensor::Place;
 use super::model::{Class, Model, Weight};
@@ -135,7 +136,8 @@ impl Model {
             return if padded { vec![(context.kind_v, self.widest_v(), cells)] } else { Vec::new() };
         }
         if self.is_latent() {
-            let indexer = (context.kind_k, self.indexer_key(layer), cells);
+            let parts = if self.architecture.graph == GraphKind::Glm5Next { INDEXER_PARTS } else { 1 };
+            let indexer = (context.kind_k, parts * self.indexer_key(layer), cells);
             let both = [(context.kind_k, self.head_k_at(layer), cells), indexer];
             return both.into_iter().filter(|(_, width, _)| *width > 0).collect();
         }

@@ -394,6 +394,7 @@ impl Replay<'_> {
             GraphKind::KimiK3 => builder.kimi_k3(),
             GraphKind::HyV4 => builder.hy_v4(),
             GraphKind::Deepseek4 => builder.deepseek4(),
+            GraphKind::Glm5Next => builder.glm5_next(),
             GraphKind::MinimaxM3 => builder.minimax_m3(),
             GraphKind::Gemma3n => builder.gemma3n(),
             GraphKind::Gemma4 => builder.gemma4(),

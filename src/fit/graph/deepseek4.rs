@@ -143,7 +143,7 @@ impl Builder<'_> {
     }
 
     /// The block's input, each stream's share of its output, and how the streams mix.
-    fn before_fused_block(&mut self, streams: Id, layer: u32, block: &str) -> (Id, [Id; 2]) {
+    pub(crate) fn before_fused_block(&mut self, streams: Id, layer: u32, block: &str) -> (Id, [Id; 2]) {
         let count = self.graph.ne(streams, 1);
         let weight = self.weight(layer, &format!("hc_{block}_fn.weight"));
         let scale = self.weight(layer, &format!("hc_{block}_scale.weight")).unwrap_or(NONE);
@@ -165,7 +165,7 @@ impl Builder<'_> {
         (mixed, [after, mix])
     }
 
-    fn after_fused_block(&mut self, output: Id, streams: Id, [after, mix]: [Id; 2]) -> Id {
+    pub(crate) fn after_fused_block(&mut self, output: Id, streams: Id, [after, mix]: [Id; 2]) -> Id {
         let ne = self.graph.get(streams).ne;
         self.graph.push(TensorType::F32, Op::MixStreams, ne, &[output, streams, after, mix])
     }

@@ -78,7 +78,7 @@ impl Builder<'_> {
         let beta = self.graph.like(Op::Sigmoid, beta, &[]);
 
         let width = self.graph.ne(current, 0);
-        let packs = self.model.architecture.graph == GraphKind::Bailingmoe3;
+        let packs = matches!(self.model.architecture.graph, GraphKind::Bailingmoe3 | GraphKind::Glm5Next);
         let apart = if packs { current } else { self.graph.reshape(current, [width, tokens, sequences, 1]) };
         let state = self.read_state(inputs, layer, StatePart::S);
         let state = self.graph.reshape(state, [head, head, heads, sequences]);
@@ -123,7 +123,7 @@ impl Builder<'_> {
         if !bounded {
             return gate;
         }
-        if graph == GraphKind::KimiK3 {
+        if matches!(graph, GraphKind::KimiK3 | GraphKind::Glm5Next) {
             gate = self.graph.scale(gate);
         }
         gate = self.graph.like(Op::Sigmoid, gate, &[]);

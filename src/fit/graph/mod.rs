@@ -14,6 +14,7 @@ pub(crate) mod encoder;
 pub(crate) mod experts;
 pub(crate) mod fusion;
 pub(crate) mod gemma4;
+pub(crate) mod glm5_next;
 pub(crate) mod hybrid;
 pub(crate) mod indexer;
 mod kimi_k3;
