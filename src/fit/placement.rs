@@ -8,8 +8,10 @@ use super::model::{Class, Model, Weight};
 use super::settings::{Device, GpuLayers, Settings, SplitMode};
 use crate::gguf::TensorType;
 
-/// The tensors that `-ncmoe N` keeps in host memory for the first N layers (`common/common.h:1224`).
-const EXPERTS: &str = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps";
+/// What `-ncmoe N` keeps in host memory for the first N layers: names with one of these, and one of those behind it
+/// (`common/common.h:1224`).
+const EXPERT_PROJECTIONS: [&str; 4] = ["up", "down", "gate", "gate_up"];
+const EXPERT_KINDS: [&str; 2] = ["_exps", "_chexps"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Placement {
@@ -61,7 +63,11 @@ impl Placement {
                     Class::Output => output,
                 };
                 let chosen = overrides.iter().find(|(pattern, _)| pattern.is_match(&weight.name));
-                let wanted = chosen.map_or(by_layer, |(_, place)| *place);
+                let wanted = match chosen {
+                    Some((_, place)) => *place,
+                    None if is_cpu_moe(weight, settings.cpu_moe_layers) => Place::Host,
+                    None => by_layer,
+                };
                 if runs_on_gpu(weight) { wanted } else { Place::Host }
             })
             .collect();
@@ -72,7 +78,7 @@ impl Placement {
             output,
             weights,
             gpu_layers,
-            has_overrides: !overrides.is_empty(),
+            has_overrides: !overrides.is_empty() || settings.cpu_moe_layers > 0,
             cache_on_gpu: settings.kv_offload,
             op_offload: settings.op_offload,
         })
@@ -102,6 +108,17 @@ impl Placement {
             && self.cache_on_gpu
             && !self.has_overrides
     }
+}
+
+/// Whether a weight holds experts of one of the first `layers` layers.
+fn is_cpu_moe(weight: &Weight, layers: u32) -> bool {
+    matches!(weight.class, Class::Layer(layer) if layer < layers)
+        && weight.name.split(".ffn_").skip(1).any(|rest| {
+            EXPERT_PROJECTIONS.iter().any(|projection| {
+                let kind = rest.strip_prefix(projection);
+                kind.is_some_and(|kind| EXPERT_KINDS.iter().any(|name| kind.starts_with(name)))
+            })
+        })
 }
 
 /// Weights that CUDA cannot multiply stay in host memory.
@@ -175,12 +192,6 @@ fn overrides(settings: &Settings, devices: &[Device], used: &[u8]) -> Result<Vec
         let pattern = Regex::new(&one.pattern)
             .map_err(|error| FitError::Pattern { pattern: one.pattern.clone(), error: error.to_string() })?;
         all.push((pattern, place));
-    }
-    if settings.cpu_moe_layers > 0 {
-        let layers: Vec<String> = (0..settings.cpu_moe_layers.min(1024)).map(|layer| layer.to_string()).collect();
-        let pattern = format!(r"blk\.({}){EXPERTS}", layers.join("|"));
-        let compiled = Regex::new(&pattern).map_err(|error| FitError::Pattern { pattern, error: error.to_string() })?;
-        all.push((compiled, Place::Host));
     }
     Ok(all)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::FitError;
 use super::architecture::GraphKind;
@@ -93,7 +94,9 @@ pub struct Predictor<'a> {
     devices: Vec<Device>,
     build: Build,
     placement: Placement,
-    layers: Layers,
+    layers: Vec<Layers>,
+    /// Which of `layers` last proved that the others repeat.
+    proven: AtomicUsize,
     weights: (memory::ByPlace, &'static str),
 }
 
@@ -103,9 +106,19 @@ impl<'a> Predictor<'a> {
             settings.flash_attention = FlashAttention::Off;
         }
         let placement = Placement::new(model, &settings, devices)?;
-        let layers = Layers::without_repeats(model, &placement);
+        let layers = Layers::candidates(model, &placement);
         let weights = memory::weights(model, &placement, settings.load_mode, settings.mtp);
-        Ok(Self { model, part: Part::Layers, settings, devices: devices.to_vec(), build, placement, layers, weights })
+        Ok(Self {
+            model,
+            part: Part::Layers,
+            settings,
+            devices: devices.to_vec(),
+            build,
+            placement,
+            layers,
+            proven: AtomicUsize::new(0),
+            weights,
+        })
     }
 
     /// The context that drafts with a model's own layers for multi-token prediction. With `loads`, the model is loaded for it;
@@ -169,6 +182,7 @@ impl<'a> Predictor<'a> {
                     variant: *variant,
                     layers: &self.layers,
                     part: self.part,
+                    proven: &self.proven,
                 }
                 .run()
             };
@@ -322,7 +336,8 @@ struct Replay<'a> {
     settings: &'a Settings,
     devices: &'a [Device],
     variant: Variant,
-    layers: &'a Layers,
+    layers: &'a [Layers],
+    proven: &'a AtomicUsize,
     part: Part,
 }
 
@@ -352,13 +367,19 @@ impl Replay<'_> {
         first
     }
 
-    /// Replays one graph: with a few of the layers that repeat, and with all where that proves nothing.
+    /// Replays one graph with as few layers as prove that the others only repeat: those that last did, first.
     fn reserve(&self, batch: Batch) -> Replayed {
         if self.part == Part::DraftHead {
             return self.reserve_head(batch);
         }
-        self.reserve_layers(batch, self.layers)
-            .unwrap_or_else(|| self.reserve_layers(batch, &Layers::all(self.model)).unwrap_or_default())
+        let proven = self.proven.load(Ordering::Relaxed);
+        for (index, layers) in self.layers.iter().enumerate().skip(proven) {
+            if let Some(replayed) = self.reserve_layers(batch, layers) {
+                self.proven.store(index, Ordering::Relaxed);
+                return replayed;
+            }
+        }
+        Replayed::default()
     }
 
     /// A head that is not described takes less than all layers and its two inputs.

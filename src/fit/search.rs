@@ -147,14 +147,7 @@ impl<'a> Search<'a> {
 
     /// Where the cache alone would fill what the weights leave: replaying starts there, so it is never far from the answer.
     fn first_guess(&self, servers: &[Needs<'_>], steps: u64, asked: Asked) -> Result<u64, FitError> {
-        let rooms = |step: u64| -> Result<i64, FitError> {
-            let cache = self.cache_bytes(servers, step, asked)?;
-            let room = self.budgets.iter().zip(cache).enumerate().map(|(index, (budget, cache))| {
-                let weights: u64 = servers.iter().map(|server| server.weights_on(index)).sum();
-                budget.usable as i64 - weights as i64 - cache as i64
-            });
-            Ok(room.min().unwrap_or(0))
-        };
+        let rooms = |step: u64| self.room(servers, step, asked);
         let (mut low, mut high) = (0, steps);
         let (mut room_low, mut room_high) = (rooms(low)?, rooms(high)?);
         if room_high >= 0 {
@@ -175,6 +168,16 @@ impl<'a> Search<'a> {
             }
         }
         Ok(low)
+    }
+
+    /// What weights and caches alone leave of the fullest device, bytes: more than there will be, and quickly said.
+    fn room(&self, servers: &[Needs<'_>], step: u64, asked: Asked) -> Result<i64, FitError> {
+        let cache = self.cache_bytes(servers, step, asked)?;
+        let room = self.budgets.iter().zip(cache).enumerate().map(|(index, (budget, cache))| {
+            let weights: u64 = servers.iter().map(|server| server.weights_on(index)).sum();
+            budget.usable as i64 - weights as i64 - cache as i64
+        });
+        Ok(room.min().unwrap_or(0))
     }
 
     fn cache_bytes(&self, servers: &[Needs<'_>], step: u64, asked: Asked) -> Result<Vec<u64>, FitError> {
@@ -204,33 +207,70 @@ impl<'a> Search<'a> {
     /// Moves experts, then layers, of the servers that allow it into host memory: as few as make the smallest contexts fit.
     fn with_fewer_layers(&self, asked: Asked) -> Result<Option<Vec<Needs<'a>>>, FitError> {
         let mut layers = vec![Layers::default(); self.wishes.len()];
-        let fits = |layers: &[Layers]| Ok::<_, FitError>(self.at(&self.servers_with(layers)?, 0, asked)?.fits);
         for index in 0..layers.len() {
             let wish = self.wishes[index];
             let all = wish.server.model.layers_all;
             if wish.choose_cpu_moe && has_experts(&wish.server) {
-                layers[index].cpu_moe = Some(all);
-                if fits(&layers)? {
-                    let least = fewest(all, |count| {
-                        layers[index].cpu_moe = Some(count);
-                        fits(&layers)
-                    })?;
-                    layers[index].cpu_moe = Some(least);
-                    return self.servers_with(&layers).map(Some);
+                let least = self.fewest(all, asked, |count| {
+                    layers[index].cpu_moe = Some(count);
+                    self.servers_with(&layers)
+                })?;
+                if let Some(servers) = least {
+                    return Ok(Some(servers));
                 }
+                layers[index].cpu_moe = Some(all);
             }
             if wish.choose_layers {
-                let host = fewest(all + 1, |count| {
+                let least = self.fewest(all + 1, asked, |count| {
                     layers[index].gpu = Some(all + 1 - count);
-                    fits(&layers)
+                    self.servers_with(&layers)
                 })?;
-                layers[index].gpu = Some(all + 1 - host);
-                if fits(&layers)? {
-                    return self.servers_with(&layers).map(Some);
+                if let Some(servers) = least {
+                    return Ok(Some(servers));
                 }
+                layers[index].gpu = Some(0);
             }
         }
         Ok(None)
+    }
+
+    /// The smallest count up to `most` whose servers fit at the smallest contexts, with these servers; what fits at one count fits
+    /// at every larger. Weights and caches alone say where to begin: what else is needed is a few layers' worth.
+    fn fewest(
+        &self,
+        most: u32,
+        asked: Asked,
+        mut servers: impl FnMut(u32) -> Result<Vec<Needs<'a>>, FitError>,
+    ) -> Result<Option<Vec<Needs<'a>>>, FitError> {
+        let (mut low, mut high) = (0, most);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.room(&servers(middle)?, 0, asked)? >= 0 { high = middle } else { low = middle + 1 }
+        }
+        let mut fitting = |count: u32| -> Result<Option<Vec<Needs<'a>>>, FitError> {
+            let servers = servers(count)?;
+            Ok(self.at(&servers, 0, asked)?.fits.then_some(servers))
+        };
+        let (mut count, mut width) = (low, 1);
+        let mut found = loop {
+            if let Some(servers) = fitting(count)? {
+                break servers;
+            }
+            if count == most {
+                return Ok(None);
+            }
+            low = count + 1;
+            count = (count + width).min(most);
+            width *= 2;
+        };
+        while low < count {
+            let middle = low + (count - low) / 2;
+            match fitting(middle)? {
+                Some(servers) => (found, count) = (servers, middle),
+                None => low = middle + 1,
+            }
+        }
+        Ok(Some(found))
     }
 
     fn servers_with(&self, layers: &[Layers]) -> Result<Vec<Needs<'a>>, FitError> {
@@ -287,16 +327,6 @@ fn context_at(wish: &Wish<'_>, step: u64, asked: Asked) -> (u32, LimitedBy) {
     }
     let wanted = wanted as u32;
     ((wanted - wanted % wish.step()).max(shortest), LimitedBy::Vram)
-}
-
-/// The smallest count up to `most` that passes, or `most`; what passes at one count passes at every larger.
-fn fewest(most: u32, mut passes: impl FnMut(u32) -> Result<bool, FitError>) -> Result<u32, FitError> {
-    let (mut low, mut high) = (0, most);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if passes(middle)? { high = middle } else { low = middle + 1 }
-    }
-    Ok(low)
 }
 
 fn has_experts(server: &Server<'_>) -> bool {

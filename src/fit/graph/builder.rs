@@ -39,7 +39,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) chosen_experts: Id,
     /// Flash attention nodes and their layers.
     pub(crate) attention_nodes: Vec<(Id, u32)>,
-    weights: HashMap<u32, Id>,
+    /// By weight of the model; `NONE` until it is asked for.
+    weights: Vec<Id>,
     tied_output: Id,
     caches: HashMap<(u32, u8), Id>,
 }
@@ -85,7 +86,7 @@ impl<'a> Builder<'a> {
             token_ids: NONE,
             chosen_experts: NONE,
             attention_nodes: Vec::new(),
-            weights: HashMap::new(),
+            weights: vec![NONE; model.weights.len()],
             tied_output: NONE,
             caches: HashMap::new(),
         }
@@ -108,12 +109,12 @@ impl<'a> Builder<'a> {
     }
 
     fn weight_at(&mut self, index: u32) -> Id {
-        if let Some(id) = self.weights.get(&index) {
-            return *id;
+        if self.weights[index as usize] != NONE {
+            return self.weights[index as usize];
         }
         let weight = &self.model.weights[index as usize];
         let id = self.graph.resident(weight.kind, weight.dims, Home::Weight(self.placement.weights[index as usize]));
-        self.weights.insert(index, id);
+        self.weights[index as usize] = id;
         id
     }
 

@@ -1,7 +1,8 @@
 //! Layers that repeat: a graph of a few of them grows a buffer as high as a graph of all, and the allocator proves it.
 //!
 //! A layer's nodes follow from its weights' shapes and places alone. When a layer (or a group of layers that repeats) leaves the
-//! allocator in the state in which it found it, every further one does so too: leaving them out changes nothing.
+//! allocator in the state in which it found it, every further one does so too: leaving them out changes nothing. Many models hand a
+//! layer's result on in one of two places, in turn: then two groups together do.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -12,8 +13,8 @@ use crate::fit::placement::Placement;
 
 /// The longest group of layers that is looked for: windows come every sixth layer, some models mix eight.
 const LONGEST_GROUP: usize = 8;
-/// Groups that stay in the graph; the state after the last must equal the state before it.
-const KEPT_GROUPS: usize = 3;
+/// After how many groups the allocator may be in the same state again.
+const PERIODS: [usize; 2] = [1, 2];
 
 /// Layers to build, and the proof that the others may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,35 +29,55 @@ impl Layers {
         Self { built: (0..model.layers()).collect(), equal_after: Vec::new() }
     }
 
-    /// Leaves out what repeats. The last layer always stays: it ends differently.
-    pub(crate) fn without_repeats(model: &Model, placement: &Placement) -> Self {
+    /// What may be enough, fewest layers first; all of them at the end.
+    pub(crate) fn candidates(model: &Model, placement: &Placement) -> Vec<Self> {
         // Each layer's own input is copied to its device before the first of them: no layer leaves what it found.
         let everywhere = placement.layers.iter().all(|place| Some(place) == placement.layers.first());
-        if !everywhere && model.weight("per_layer_token_embd.weight").is_some() {
-            return Self::all(model);
+        let mut candidates = Vec::new();
+        if everywhere || model.weight("per_layer_token_embd.weight").is_none() {
+            let kinds: Vec<u64> = (0..model.layers()).map(|layer| kind(model, placement, layer)).collect();
+            candidates.extend(PERIODS.map(|period| Self::without_repeats(&kinds, period)));
         }
-        let kinds: Vec<u64> = (0..model.layers()).map(|layer| kind(model, placement, layer)).collect();
+        candidates.push(Self::all(model));
+        candidates.dedup_by(|next, before| next.built.len() == before.built.len());
+        candidates
+    }
+
+    /// Leaves out what repeats. The last layer always stays: it ends differently.
+    fn without_repeats(kinds: &[u64], period: usize) -> Self {
         let end = kinds.len().saturating_sub(1);
         let mut layers = Self::default();
         let mut at = 0;
         while at < end {
-            let group = (1..=LONGEST_GROUP).find_map(|length| {
-                let times = repeats(&kinds[at..end], length);
-                (times > KEPT_GROUPS).then_some((length, times))
-            });
-            let Some((length, times)) = group else {
+            let Some((length, times)) = longest_repeat(&kinds[at..end], period) else {
                 layers.built.push(at as u32);
                 at += 1;
                 continue;
             };
-            layers.built.extend((at..at + length * KEPT_GROUPS).map(|layer| layer as u32));
-            let last = layers.built.len() - 1;
-            layers.equal_after.push((last - length, last));
+            let kept = kept(times, period);
+            layers.built.extend((at..at + length * kept).map(|layer| layer as u32));
+            // The last group that is built ends what lives as long as its kind: the state before it counts.
+            let last = layers.built.len() - 1 - length;
+            layers.equal_after.push((last - length * period, last));
             at += length * times;
         }
         layers.built.extend((end..kinds.len()).map(|layer| layer as u32));
         layers
     }
+}
+
+/// How many of a group's `times` are built: a first, a period, a last, and what makes the rest whole periods.
+fn kept(times: usize, period: usize) -> usize {
+    let least = 2 + period;
+    least + times.saturating_sub(least) % period
+}
+
+/// The group that leaves out most of what `kinds` start with: its length, and how often it comes.
+fn longest_repeat(kinds: &[u64], period: usize) -> Option<(usize, usize)> {
+    let groups = (1..=LONGEST_GROUP).map(|length| (length, repeats(kinds, length)));
+    let left_out = |(length, times): (usize, usize)| length * times.saturating_sub(kept(times, period));
+    let most = groups.rev().max_by_key(|group| left_out(*group))?;
+    (left_out(most) > 0).then_some(most)
 }
 
 /// How often the first `length` kinds follow each other.
