@@ -1,5 +1,7 @@
 //! What would fit when nothing does: one change at a time, cheapest first, each searched and not guessed.
 
+use std::panic::resume_unwind;
+
 use super::Model;
 use super::plan::{PlanOption, PlanRemedy};
 use super::planner::{Question, SHORT};
@@ -24,15 +26,12 @@ pub(crate) fn what_would_fit(question: &Question<'_>, options: &[PlanOption]) ->
     let wishes: Vec<Wish<'_>> = question.models.iter().map(|model| model.wish.clone()).collect();
     let wishes = wishes.into_iter().map(|wish| Wish { min_context: useful(&wish), ..wish }).collect();
     let attempt = Attempt { question, wishes, types };
-    let mut remedies = Vec::new();
-    remedies.extend(attempt.smaller_batch());
-    remedies.extend(attempt.fewer_slots());
-    remedies.extend(attempt.coarser_cache());
-    remedies.extend(attempt.shorter_context());
-    remedies.extend(attempt.experts_in_host_memory());
-    remedies.extend(attempt.smaller_quantization());
-    remedies.extend(attempt.fewer_layers());
-    remedies
+    // Each is a search of its own: side by side, all take as long as the longest.
+    std::thread::scope(|scope| {
+        let attempt = &attempt;
+        let searches = Attempt::CHANGES.map(|change| scope.spawn(move || change(attempt)));
+        searches.into_iter().filter_map(|search| search.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 struct Attempt<'a> {
@@ -42,6 +41,17 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
+    /// What may be changed, cheapest first.
+    const CHANGES: [fn(&Self) -> Option<PlanRemedy>; 7] = [
+        Self::smaller_batch,
+        Self::fewer_slots,
+        Self::coarser_cache,
+        Self::shorter_context,
+        Self::experts_in_host_memory,
+        Self::smaller_quantization,
+        Self::fewer_layers,
+    ];
+
     /// What is found after a change, if it fits.
     fn search(&self, types: Types, change: impl Fn(&mut Wish<'a>)) -> Option<Found> {
         self.search_up_to(types, false, change)
