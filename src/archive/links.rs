@@ -1,7 +1,6 @@
 //! The links of an archive: made last, proven to stay inside, and mended by name where they point nowhere.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::{Error, Links, Refusal, Target, Unpacked, UnpackedFile, name};
 
@@ -105,7 +104,7 @@ fn prove(target: &Target, links: &BTreeMap<String, String>) -> Result<(), Error>
     }
     let root = fs_err::canonicalize(&target.folder)?;
     for (link, to) in links {
-        let end = fs_err::canonicalize(target.folder.join(Path::new(link)))
+        let end = fs_err::canonicalize(target.folder.join(link))
             .map_err(|_| target.refused(link, Refusal::LinkNowhere(to.clone())))?;
         if !end.starts_with(&root) {
             return Err(target.refused(link, Refusal::LinkLeaves(to.clone())));
