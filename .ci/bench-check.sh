@@ -35,8 +35,8 @@ C
 cc -o "$work/nvml" "$work/nvml.c" -ldl
 
 median() { # WHAT COMMAND...
-  local what=$1 run begin; shift
-  for run in 1 2 3 4 5 6 7 8 9; do
+  local what=$1 begin; shift
+  for _ in 1 2 3 4 5 6 7 8 9; do
     begin=${EPOCHREALTIME//[.,]/}
     env HOME="$work" PATH=/usr/bin:/bin "$@" >/dev/null 2>&1 || [ $? = 1 ] || { echo "$what: failed with $?" >&2; return; }
     echo $((${EPOCHREALTIME//[.,]/} - begin))

@@ -11,7 +11,7 @@ trap 'kill "${server:-}" 2>/dev/null || true; rm -rf "$work"' EXIT
 ours=${TRANSFER:-}
 if [ -z "$ours" ]; then
   cargo bench -q --bench transfer --no-run
-  ours=$(ls -t target/release/deps/transfer-* | grep -v '\.d$' | head -1)
+  ours=$(find target/release/deps -name 'transfer-*' ! -name '*.d' -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2-)
 fi
 
 head -c "${mib}M" /dev/urandom > "$work/file.bin"
@@ -76,7 +76,7 @@ if command -v aria2c > /dev/null; then
 fi
 
 echo "$mib MiB at 20 MB/s a connection"
-base= rounds=1
+base='' rounds=1
 best "ours, 8 connections, sha256"      "$ours" download "$url/paced/file.bin" "$work/out/f" 8 "$digest"
 command -v aria2c > /dev/null &&
   best "aria2c -x8, with its checksum"  aria2c -q -x8 -s8 -k16M --file-allocation=none --checksum="sha-256=$digest" -d "$work/out" -o f "$url/paced/file.bin"

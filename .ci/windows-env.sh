@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # To be sourced: Debian's Rust before rustup's, the Windows target, wine as the runner of its programs.
 export PATH=/usr/bin:$PATH RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
 export CARGO_BUILD_TARGET=x86_64-pc-windows-gnu
