@@ -61,12 +61,22 @@ fn load(program: &Path, request: &Request, deadline: Duration) -> ProbeReport {
         Err(error) => return ProbeReport::new(Outcome::NotStarted { why: error.to_string() }),
     };
     let mut command = Command::new(program);
-    command.arg(crate::cli::PROBE_CHILD).current_dir(&request.folder).env_remove("GGML_BACKEND_PATH");
+    start_in(&request.folder, command.arg(crate::cli::PROBE_CHILD).env_remove("GGML_BACKEND_PATH"));
     let finished = match programs::run(&mut command, &input, deadline) {
         Ok(finished) => finished,
         Err(error) => return ProbeReport::new(Outcome::NotStarted { why: error.to_string() }),
     };
     read(&finished)
+}
+
+/// Sets the working folder to `folder`, where the system starts programs there.
+fn start_in(folder: &Path, command: &mut Command) {
+    /// Source: <https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-setcurrentdirectory>: two less than the
+    /// 260 of a path, whatever else allows long ones; checked 2026-11-24.
+    const LONGEST_ON_WINDOWS: usize = 258;
+    if !cfg!(windows) || folder.as_os_str().len() <= LONGEST_ON_WINDOWS {
+        command.current_dir(folder);
+    }
 }
 
 fn read(finished: &Finished) -> ProbeReport {
@@ -104,7 +114,7 @@ fn ask(server: &Path, build: &Build, wanted: &Wanted) -> ProbeReport {
         let mut command = Command::new(server);
         command.args(arguments);
         if let Some(folder) = folder_of(build) {
-            command.current_dir(folder);
+            start_in(&folder, &mut command);
         }
         match module {
             // The one way to make a release build tell why a backend does not load (failures.md 0.1).
