@@ -1,9 +1,16 @@
 #!/usr/bin/env bash
 # Builds for Windows x86_64 and runs the test suite under wine, then the end-to-end tests with a fake GPU in System32.
-# What wine cannot answer is tested on parsers and recorded data instead: PowerShell (its powershell.exe is a stub that
-# exits 0), the symlink privilege (never needed there), Defender, the real console, MSVC's linker.
-# Nor does it send Ctrl-Break to a group, hand a program's error mode on, resolve paths of more than 260 characters, know
-# consoles without escape sequences, or count GPU memory by process.
+# What wine cannot answer, and what tests it instead:
+#   PowerShell (its powershell.exe is a stub that exits 0)    src/script/powershell.rs and quote.rs against its grammar
+#   the symlink privilege (never needed there)                the hub cache without links, tests/models.rs and tests/pull.rs
+#   Defender and the security centre                          recorded events, src/host/windows/antivirus.rs, windows_facts.rs
+#   the Mark of the Web (no second streams)                   what browsers write, src/host/mark_of_the_web.rs
+#   Ctrl-Break to a group of processes                        Ctrl-C, which reaches the same handler
+#   an error mode handed on to a child                        each of our processes sets its own, which a library reads back
+#   consoles without escape sequences                         no escape is written without colours
+#   cmd's chcp and its second expansion                       tests/launch_scripts.rs against cmd's grammar
+#   GPU memory by process, final names of long paths          recorded counters; the absolute path in their place
+#   MSVC's linker                                             the `windows` job of .github/workflows/ci.yml
 #   .ci/windows-test.sh              everything
 #   .ci/windows-test.sh suite|ends   one half
 set -euo pipefail
