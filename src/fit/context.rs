@@ -28,6 +28,8 @@ pub(crate) struct Context {
     /// V is stored by column, for attention without flash attention. The cache is laid out before `auto` is resolved:
     /// where that turns flash attention off, V stays as it was stored for it.
     pub(crate) v_by_column: bool,
+    /// Residual streams are mixed by many ops: the one for it would run on another device than its layer.
+    pub(crate) mixes_apart: bool,
     pub(crate) cache_on_gpu: bool,
     pub(crate) kind_k: TensorType,
     pub(crate) kind_v: TensorType,
@@ -114,6 +116,7 @@ impl Context {
             outputs_max,
             flash_attention: true,
             v_by_column: settings.flash_attention == FlashAttention::Off,
+            mixes_apart: false,
             cache_on_gpu: settings.kv_offload,
             kind_k: kind_of(settings.cache_type_k),
             kind_v: kind_of(settings.cache_type_v),

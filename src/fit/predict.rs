@@ -13,7 +13,7 @@ use super::graph::builder::{Batch, Builder};
 use super::graph::cuda::CudaDevice;
 use super::graph::repeats::Layers;
 use super::graph::scheduler::{self, Backend};
-use super::graph::tensor::{Op, Place};
+use super::graph::tensor::{Id, Op, Place};
 use super::memory;
 use super::model::Model;
 use super::placement::Placement;
@@ -191,6 +191,12 @@ impl<'a> Predictor<'a> {
                 context.flash_attention = false;
                 result = replay(&context);
             }
+            if !result.mixing_stays {
+                let apart = Context { mixes_apart: true, ..context };
+                let attention = result.attention_stays;
+                result = replay(&apart);
+                result.attention_stays = attention;
+            }
             attention_stays &= result.attention_stays;
             compute.iter_mut().zip(result.peaks).for_each(|(most, peak)| *most = (*most).max(peak));
         }
@@ -346,6 +352,8 @@ struct Replayed {
     peaks: Vec<u64>,
     /// Every layer's flash attention runs where the layer is.
     attention_stays: bool,
+    /// The same of the ops that mix residual streams.
+    mixing_stays: bool,
 }
 
 impl Replay<'_> {
@@ -364,6 +372,7 @@ impl Replay<'_> {
         first.peaks.iter_mut().zip(&second.peaks).for_each(|(peak, other)| *peak = (*peak).max(*other));
         // llama.cpp probes with one token a sequence: host layers' work is not worth a GPU then.
         first.attention_stays = second.attention_stays;
+        first.mixing_stays = second.mixing_stays;
         first
     }
 
@@ -426,6 +435,7 @@ impl Replay<'_> {
     fn replay(&self, mut builder: Builder<'_>, layers: &Layers) -> Option<Replayed> {
         let rules = self.variant.rules();
         let attention = std::mem::take(&mut builder.attention_nodes);
+        let mixing = std::mem::take(&mut builder.mixing_nodes);
         let ends = std::mem::take(&mut builder.layer_ends);
         let equal_after: Vec<_> =
             layers.equal_after.iter().map(|(first, second)| (ends[*first], ends[*second])).collect();
@@ -449,11 +459,13 @@ impl Replay<'_> {
             fusions: rules.fusions,
         };
         let plan = scheduler::plan(builder.graph, &backends, options);
-        let attention_stays = attention.iter().all(|(id, layer)| {
-            plan.tensors[*id as usize].op != Op::FlashAttention
-                || plan.assigned[*id as usize] == self.placement.backend_of(self.placement.layers[*layer as usize])
-        });
+        let stays = |(id, layer): &(Id, u32)| {
+            plan.assigned[*id as usize] == self.placement.backend_of(self.placement.layers[*layer as usize])
+        };
+        let attention_stays =
+            attention.iter().all(|node| plan.tensors[node.0 as usize].op != Op::FlashAttention || stays(node));
+        let mixing_stays = mixing.iter().all(stays);
         let peaks = allocator::peaks(&plan, &backends, &equal_after)?;
-        Some(Replayed { peaks, attention_stays })
+        Some(Replayed { peaks, attention_stays, mixing_stays })
     }
 }

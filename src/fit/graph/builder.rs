@@ -39,6 +39,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) chosen_experts: Id,
     /// Flash attention nodes and their layers.
     pub(crate) attention_nodes: Vec<(Id, u32)>,
+    /// The same of the ops that mix residual streams after a block.
+    pub(crate) mixing_nodes: Vec<(Id, u32)>,
     /// By weight of the model; `NONE` until it is asked for.
     weights: Vec<Id>,
     tied_output: Id,
@@ -86,6 +88,7 @@ impl<'a> Builder<'a> {
             token_ids: NONE,
             chosen_experts: NONE,
             attention_nodes: Vec::new(),
+            mixing_nodes: Vec::new(),
             weights: vec![NONE; model.weights.len()],
             tied_output: NONE,
             caches: HashMap::new(),

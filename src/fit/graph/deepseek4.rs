@@ -117,7 +117,7 @@ impl Builder<'_> {
             let (mixed, shares) = self.before_fused_block(streams, layer, "attn");
             let normed = self.layer_norm(mixed, layer, "attn_norm");
             let attended = self.compressed_attention(inputs, normed, layer);
-            streams = self.after_fused_block(attended, streams, shares);
+            streams = self.after_fused_block(attended, streams, shares, layer);
             let (mixed, shares) = self.before_fused_block(streams, layer, "ffn");
             for id in [streams, shares[0], shares[1]] {
                 self.graph.expand(id);
@@ -126,7 +126,9 @@ impl Builder<'_> {
             self.chosen_experts = self.experts_by_table(layer);
             let fed = self.feed_forward_or_experts(normed, layer);
             self.chosen_experts = NONE;
-            streams = self.after_fused_block(fed, streams, shares);
+            streams = self.after_fused_block(fed, streams, shares, layer);
+            // Else it would run on the next layer's device (`src/llama-context.cpp:2646`).
+            self.pin(streams, Some(layer));
             self.end_layer(streams);
         }
         let rows = self.stream_rows(streams);
@@ -165,9 +167,31 @@ impl Builder<'_> {
         (mixed, [after, mix])
     }
 
-    pub(crate) fn after_fused_block(&mut self, output: Id, streams: Id, [after, mix]: [Id; 2]) -> Id {
+    /// The streams mixed, each with its share of the output: one op, or many where llama.cpp finds that op on another device.
+    pub(crate) fn after_fused_block(&mut self, output: Id, streams: Id, [after, mix]: [Id; 2], layer: u32) -> Id {
         let ne = self.graph.get(streams).ne;
-        self.graph.push(TensorType::F32, Op::MixStreams, ne, &[output, streams, after, mix])
+        if !self.context.mixes_apart {
+            let mixed = self.graph.push(TensorType::F32, Op::MixStreams, ne, &[output, streams, after, mix]);
+            self.mixing_nodes.push((mixed, layer));
+            return mixed;
+        }
+        let [width, count, tokens, _] = ne;
+        let [_, stream, row, _] = self.graph.get(streams).nb;
+        let (after_row, mix_nb) = (self.graph.nb(after, 1), self.graph.get(mix).nb);
+        let mut joined = NONE;
+        for to in 0..count {
+            let share = self.graph.view_2d(after, 1, tokens, after_row, to * 4);
+            let mut sum = self.graph.mul(output, share);
+            for from in 0..count {
+                let old = self.graph.view_2d(streams, width, tokens, row, from * stream);
+                let share = self.graph.view_2d(mix, 1, tokens, mix_nb[2], to * mix_nb[0] + from * mix_nb[1]);
+                let weighted = self.graph.mul(old, share);
+                sum = self.graph.add(sum, weighted);
+            }
+            let sum = self.graph.reshape(sum, [width, 1, tokens, 1]);
+            joined = if joined == NONE { sum } else { self.graph.concat(joined, sum, 1) };
+        }
+        joined
     }
 
     fn compressed_inputs(&mut self) -> Inputs {

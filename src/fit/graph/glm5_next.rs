@@ -50,11 +50,11 @@ impl Builder<'_> {
             } else {
                 self.pooled_attention(&inputs, pools, normed, &mut chosen, layer)
             };
-            streams = self.after_fused_block(attended, streams, shares);
+            streams = self.after_fused_block(attended, streams, shares, layer);
             let (mixed, shares) = self.before_fused_block(streams, layer, "ffn");
             let normed = self.layer_norm(mixed, layer, "ffn_norm");
             let fed = self.feed_forward_or_experts(normed, layer);
-            streams = self.after_fused_block(fed, streams, shares);
+            streams = self.after_fused_block(fed, streams, shares, layer);
             self.end_layer(streams);
         }
         let rows = self.stream_rows(streams);
