@@ -234,29 +234,30 @@ fn gpu((index, mib): (usize, &u64)) -> Device {
     }
 }
 
+/// What rows share that differ in context and cache types only: settings, cards, build and whether it is a draft head.
+type Shared = (Settings, Vec<u64>, (Variant, bool));
+
 /// Predictions for rows of one model. Rows that differ in context and cache types only share their placement.
 fn of_one_model<'r>(rows: &[&'r Row]) -> Vec<(&'r Row, Result<Prediction, FitError>)> {
     let model = fit::Model::new(&header(&rows[0].model));
-    let mut predictors: Vec<(Settings, Vec<u64>, (Variant, bool), Predictor<'_>)> = Vec::new();
+    let mut predictors: Vec<(Shared, Predictor<'_>)> = Vec::new();
     let mut predict = |row: &Row| {
         let model = model.as_ref().map_err(Clone::clone)?;
         let types = (row.settings.cache_type_k, row.settings.cache_type_v);
         let rest =
             Settings { context: 0, cache_type_k: CacheType::F16, cache_type_v: CacheType::F16, ..row.settings.clone() };
-        let is_like = |one: &(Settings, Vec<u64>, (Variant, bool), Predictor<'_>)| {
-            (&one.0, &one.1, one.2) == (&rest, &row.cards, (row.build, row.is_draft_head))
-        };
-        if !predictors.iter().any(is_like) {
+        let shared = (rest, row.cards.clone(), (row.build, row.is_draft_head));
+        if !predictors.iter().any(|(known, _)| *known == shared) {
             let devices: Vec<Device> = row.cards.iter().enumerate().map(gpu).collect();
-            let (settings, build) = (rest.clone(), Build::Known(row.build));
+            let (settings, build) = (shared.0.clone(), Build::Known(row.build));
             let predictor = if row.is_draft_head {
                 Predictor::of_draft_head(model, settings, &devices, build, true)?
             } else {
                 Predictor::new(model, settings, &devices, build)?
             };
-            predictors.push((rest.clone(), row.cards.clone(), (row.build, row.is_draft_head), predictor));
+            predictors.push((shared.clone(), predictor));
         }
-        predictors.iter().find(|one| is_like(one)).unwrap().3.at(row.settings.context, types)
+        predictors.iter().find(|(known, _)| *known == shared).unwrap().1.at(row.settings.context, types)
     };
     rows.iter().map(|row| (*row, predict(row))).collect()
 }
