@@ -2,7 +2,7 @@
 # Builds for Windows x86_64 and runs the test suite under wine, then the end-to-end tests with a fake GPU in System32.
 # What wine cannot answer, and what tests it instead:
 #   PowerShell (its powershell.exe is a stub that exits 0)    src/script/powershell.rs and quote.rs against its grammar
-#   the symlink privilege (never needed there)                the hub cache without links, tests/models.rs and tests/pull.rs
+#   the symlink privilege (never needed there)                the hub cache without links, tests/models.rs
 #   Defender and the security centre                          recorded events, src/host/windows/antivirus.rs, windows_facts.rs
 #   the Mark of the Web (no second streams)                   what browsers write, src/host/mark_of_the_web.rs
 #   Ctrl-Break to a group of processes                        Ctrl-C, which reaches the same handler
