@@ -8,6 +8,7 @@ use std::path::Path;
 
 use llama_doctor::fit::overhead::Demands;
 use llama_doctor::fit::settings::{CacheType, Device, FlashAttention, GpuLayers, Settings};
+use llama_doctor::fit::speed::{self, Reader};
 use llama_doctor::fit::{self, Build};
 use llama_doctor::gguf::{Bytes as _, FileBytes, Header, Model};
 use llama_doctor::units::{Bytes, ComputeCapability, MIB};
@@ -66,4 +67,37 @@ fn a_real_card_allocates_what_is_predicted() {
         "{} rows; largest difference {worst:.3} MiB; least spare overhead {slimmest:.1} MiB",
         rows.lines().count()
     );
+}
+
+/// Peak bandwidth of an H200's memory, bytes a second (`manifests/gpus.toml`).
+const H200_BANDWIDTH: u64 = 4_800_000_000_000;
+
+#[test]
+fn a_real_card_is_about_as_fast_as_estimated() {
+    let rows = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gpu/h200-speed.jsonl")).unwrap();
+    let device = Device {
+        id: "CUDA0".to_owned(),
+        compute_capability: H200,
+        total: Bytes(143_771 * MIB),
+        free: Bytes(143_000 * MIB),
+        measured_overhead: None,
+    };
+    let readers = [Reader { capability: H200, bandwidth: Some(H200_BANDWIDTH) }];
+    for line in rows.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let name = row["model"].as_str().unwrap();
+        let model = shape(name);
+        // The cache held 16 tokens at first and 272 at last.
+        let settings = Settings { context: 256, gpu_layers: GpuLayers::All, ..Settings::default() };
+        let devices = std::slice::from_ref(&device);
+        let prediction = fit::predict(&model, &settings, devices, Build::NEWEST).unwrap();
+        let speed = speed::estimate(&model, &settings, devices, &readers, &prediction).unwrap();
+        let decode = row["tokens_per_second"].as_f64().unwrap() / speed.decode;
+        let prompt = row["prompt_tokens_per_second"].as_f64().unwrap() / speed.prompt;
+        println!("{name:40} {:7.1} tokens/s, measured {decode:4.2} of it; prompts {prompt:4.2}", speed.decode);
+        let (low, high) = speed.band;
+        assert!((low..=high).contains(&decode), "{name} decodes {decode:.2} of its estimate");
+        assert!((0.4..=2.0).contains(&prompt), "{name} reads prompts {prompt:.2} of its estimate");
+    }
+    assert_eq!(rows.lines().count(), 15);
 }

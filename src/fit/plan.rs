@@ -154,7 +154,7 @@ pub struct PlanServer {
     /// The same for a prompt.
     #[serde(default)]
     pub prompt_tokens_per_second: f64,
-    /// What the truth usually lies between, as factors of both estimates.
+    /// What the truth usually lies between, as factors of `tokens_per_second`.
     #[serde(default)]
     pub speed_band: [f64; 2],
     /// What VRAM would hold where the training context limits.

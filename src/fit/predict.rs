@@ -11,6 +11,7 @@ use super::context::Context;
 use super::graph::allocator;
 use super::graph::builder::{Batch, Builder};
 use super::graph::cuda::CudaDevice;
+use super::graph::kernels;
 use super::graph::repeats::Layers;
 use super::graph::scheduler::{self, Backend};
 use super::graph::tensor::{Id, Op, Place};
@@ -93,7 +94,7 @@ pub struct Predictor<'a> {
     settings: Settings,
     devices: Vec<Device>,
     build: Build,
-    placement: Placement,
+    pub(super) placement: Placement,
     layers: Vec<Layers>,
     /// Which of `layers` last proved that the others repeat.
     proven: AtomicUsize,
@@ -201,6 +202,27 @@ impl<'a> Predictor<'a> {
             compute.iter_mut().zip(result.peaks).for_each(|(most, peak)| *most = (*most).max(peak));
         }
         Ok(self.assemble(&Parts { context, compute, attention_stays }))
+    }
+
+    /// Kernels that decoding one token starts, with `prediction`'s context and way of attention.
+    pub(crate) fn kernels_of_one_token(&self, prediction: &Prediction) -> Result<u64, FitError> {
+        let settings = &self.settings;
+        let mut context = Context::new(self.model, settings)?;
+        context.flash_attention = prediction.flash_attention;
+        let variant = self.build.variants().first().copied().unwrap_or(Variant::B11434);
+        let replay = Replay {
+            model: self.model,
+            context: &context,
+            placement: &self.placement,
+            settings,
+            devices: &self.devices,
+            variant,
+            layers: &self.layers,
+            proven: &self.proven,
+            part: Part::Layers,
+        };
+        let one = Batch { tokens: 1, sequences: 1, outputs: 1 };
+        Ok(kernels::of(&replay.described(one, &Layers::all(self.model)).graph))
     }
 
     pub(crate) fn weights_on(&self, device: usize) -> u64 {
@@ -408,6 +430,11 @@ impl Replay<'_> {
     }
 
     fn reserve_layers(&self, batch: Batch, layers: &Layers) -> Option<Replayed> {
+        self.replay(self.described(batch, layers), layers)
+    }
+
+    /// The graph of these layers, as the architecture's block kind describes it.
+    fn described(&self, batch: Batch, layers: &Layers) -> Builder<'_> {
         let mut builder = self.builder(batch, layers);
         match self.model.architecture.graph {
             GraphKind::Transformer | GraphKind::Encoder => builder.transformer(),
@@ -429,7 +456,7 @@ impl Replay<'_> {
             GraphKind::Gemma3n => builder.gemma3n(),
             GraphKind::Gemma4 => builder.gemma4(),
         }
-        self.replay(builder, layers)
+        builder
     }
 
     fn replay(&self, mut builder: Builder<'_>, layers: &Layers) -> Option<Replayed> {

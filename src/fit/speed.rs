@@ -1,10 +1,11 @@
-//! Tokens a second, estimated from the bytes that one token reads and the bandwidths that read them. An estimate, never a promise.
+//! Tokens a second, estimated from the bytes that one token reads, the bandwidths that read them, the kernels it starts and the
+//! vocabulary it is chosen from. An estimate, never a promise.
 
-use super::Prediction;
 use super::graph::tensor::Place;
 use super::model::{Class, Model};
 use super::placement::Placement;
 use super::settings::{Device, Settings};
+use super::{Build, Prediction, Predictor};
 use crate::manifest::estimates;
 use crate::units::ComputeCapability;
 
@@ -13,11 +14,11 @@ use crate::units::ComputeCapability;
 pub struct Speed {
     pub decode: f64,
     pub prompt: f64,
-    /// Factors around both figures.
+    /// Factors around `decode`; prompts vary more.
     pub band: (f64, f64),
 }
 
-/// What the public figures that the table was made from lie between.
+/// What the figures that the table was made from lie between.
 const BAND: (f64, f64) = (0.6, 1.4);
 /// How full the cache is taken to be, tokens: a chat of some length.
 const TYPICAL_DEPTH: u64 = 4096;
@@ -38,32 +39,34 @@ pub fn estimate(
     readers: &[Reader],
     prediction: &Prediction,
 ) -> Option<Speed> {
-    let placement = Placement::new(model, settings, devices).ok()?;
+    let predictor = Predictor::new(model, settings.clone(), devices, Build::NEWEST).ok()?;
+    let kernels = predictor.kernels_of_one_token(prediction).ok()? as f64;
+    let placement = &predictor.placement;
     let tables = estimates::speeds();
-    let read = bytes_read(model, &placement, settings.mtp);
+    let read = bytes_read(model, placement, settings.mtp);
     let depth = TYPICAL_DEPTH.min(prediction.context) as f64;
     let cache = prediction.bytes_per_token as f64 * depth;
     let all: f64 = read.iter().sum::<f64>().max(1.0);
-    let mut seconds = 0.0;
-    let mut ratio = f64::MAX;
-    for (slot, bytes) in read.iter().enumerate().filter(|(_, bytes)| **bytes > 0.0) {
-        let share = cache * bytes / all;
+    // A prompt's batch reads every expert, and knows only afterwards which.
+    let sparse = if model.whole("expert_used_count").unwrap_or(0) > 0 { tables.prompt.experts } else { 1.0 };
+    let (mut decode, mut prompt) = (model.vocabulary as f64 * tables.host.sampling_ns * 1e-9, 0.0);
+    for (slot, weights) in read.iter().enumerate().filter(|(_, bytes)| **bytes > 0.0) {
+        let bytes = weights + cache * weights / all;
         let Some(index) = placement.used.get(slot) else {
-            seconds += (bytes + share) / (tables.host.bandwidth_gb_s * 1e9);
+            let reading = bytes / (tables.host.bandwidth_gb_s * 1e9);
+            decode += reading;
+            prompt += reading / tables.host.prompt_ratio;
             continue;
         };
         let reader = readers.get(*index as usize)?;
         let row = estimates::row(&tables.card, reader.capability, |row| row.capability)?;
-        seconds += (bytes + share) / (reader.bandwidth? as f64 * row.efficiency);
-        seconds += f64::from(model.layers()) * row.layer_us * 1e-6 * bytes / all;
-        ratio = ratio.min(row.prompt_ratio);
+        let reading = bytes / (reader.bandwidth? as f64 * row.efficiency);
+        let starts = kernels * weights / all * row.kernel_us * 1e-6;
+        decode += reading + starts;
+        prompt +=
+            reading / (row.prompt_ratio * sparse) + starts * tables.prompt.kernel_factor / f64::from(settings.ubatch);
     }
-    // A prompt's batch reads every expert, so its speed follows the layers' arithmetic: the ratio holds for dense models only.
-    let used = model.whole("expert_used_count").unwrap_or(0) as f64;
-    let sparse = if used > 0.0 { 0.4 } else { 1.0 };
-    let decode = 1.0 / seconds;
-    let prompt = if ratio < f64::MAX { decode * ratio * sparse } else { decode * 4.0 };
-    Some(Speed { decode, prompt, band: BAND })
+    Some(Speed { decode: 1.0 / decode, prompt: 1.0 / prompt, band: BAND })
 }
 
 /// Bytes of weights that decoding one token reads, by the placement's slots; the last entry is host memory.

@@ -51,6 +51,7 @@ pub struct Wddm {
 #[serde(deny_unknown_fields)]
 pub struct Speeds {
     pub card: Vec<SpeedRow>,
+    pub prompt: PromptSpeed,
     pub host: HostSpeed,
 }
 
@@ -60,10 +61,21 @@ pub struct SpeedRow {
     pub capability: ComputeCapability,
     /// The part of the peak bandwidth that decoding reaches.
     pub efficiency: f64,
-    /// Fixed time of a layer and token, microseconds.
-    pub layer_us: f64,
-    /// Prompt tokens a second for each decoded one.
+    /// Time that starting one kernel takes beside what it reads, microseconds.
+    pub kernel_us: f64,
+    /// Prompt tokens in the time that decoding reads the weights once.
     pub prompt_ratio: f64,
+    pub source: String,
+    pub checked: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptSpeed {
+    /// What is left of `prompt_ratio` where a few of many experts are used.
+    pub experts: f64,
+    /// How much longer a kernel's start takes for a micro-batch than for one token: it moves activations.
+    pub kernel_factor: f64,
     pub source: String,
     pub checked: String,
 }
@@ -72,6 +84,10 @@ pub struct SpeedRow {
 #[serde(deny_unknown_fields)]
 pub struct HostSpeed {
     pub bandwidth_gb_s: f64,
+    /// Prompt tokens in the time that decoding reads the weights once.
+    pub prompt_ratio: f64,
+    /// Time to choose a token, nanoseconds for each token of the vocabulary.
+    pub sampling_ns: f64,
     pub source: String,
     pub checked: String,
 }

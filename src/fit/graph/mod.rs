@@ -17,6 +17,7 @@ pub(crate) mod gemma4;
 pub(crate) mod glm5_next;
 pub(crate) mod hybrid;
 pub(crate) mod indexer;
+pub(crate) mod kernels;
 mod kimi_k3;
 pub(crate) mod kimi_linear;
 pub(crate) mod latent;
