@@ -1,8 +1,6 @@
 //! What we say in our own words is ASCII, so that no console, font or pipe can make gibberish of it: a console of code page
 //! 437, `more`, and Windows PowerShell, which reads pipes in that code page. Names of files and machines stay as they are.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
-
 use clap::{ColorChoice, CommandFactory as _};
 use llama_doctor::check::machine::Diagnosis;
 use llama_doctor::check::{ALL, Selection};
