@@ -1,6 +1,7 @@
 //! Is there an NVIDIA card at all?
 
 use super::{Check, Context, Finding, Group, Remedy};
+use crate::host::facts::Fact;
 
 pub(super) struct GpuPresent;
 
@@ -29,7 +30,19 @@ impl Check for GpuPresent {
             return vec![self.pass(if names.is_empty() { unnamed } else { names.join(", ") })];
         }
         let mut finding = self.warn("No NVIDIA GPU is in this machine: llama.cpp will use the processor");
-        if let Some(reason) = context.facts.pci.why_unknown() {
+        if let Some(windows) = context.windows() {
+            let seen = match &windows.display_adapters {
+                Fact::Known { value: adapters, .. } if adapters.is_empty() => {
+                    "Windows lists no display adapter".to_owned()
+                }
+                Fact::Known { value: adapters, .. } => {
+                    let names: Vec<&str> = adapters.iter().map(|adapter| adapter.name.as_str()).collect();
+                    format!("Windows lists {}", names.join(", "))
+                }
+                Fact::Unknown { unknown } => format!("The display adapters could not be read: {unknown}"),
+            };
+            finding = finding.seen(seen, "registry");
+        } else if let Some(reason) = context.facts.pci.why_unknown() {
             finding = finding.seen(format!("The PCI bus could not be read: {reason}"), "/sys/bus/pci/devices");
         }
         if context.facts.driver.nvml_code == Some(9) {
