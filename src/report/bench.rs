@@ -2,7 +2,7 @@
 
 mod files;
 mod pick;
-mod words;
+pub(super) mod words;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

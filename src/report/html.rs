@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::bench::{BenchReport, BenchRun};
+use super::bench::{BenchReport, BenchRun, words};
 use super::launch::promise_table;
 use crate::fit::plan::MemoryParts;
 use crate::units::MIB;
@@ -22,6 +22,7 @@ th { white-space: normal; }
 th:nth-child(-n+2), td:nth-child(-n+2), th:last-child, td:last-child { text-align: left; }
 pre { overflow-x: auto; font-size: .85rem; } svg { width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; }
 .broken { color: var(--bad); font-weight: 600; } figcaption { font-size: .88rem; } figure { margin: 1rem 0; }
+@media (max-width: 40rem) { pre { font-size: .68rem; } svg text { font-size: 19px; } }
 ";
 
 /// Colours that tell runs apart in the line plots.
@@ -33,8 +34,7 @@ pub fn page(report: &BenchReport) -> String {
     let _ = write!(body, "<h1>llama-doctor bench</h1><p><strong>{verdict}.</strong> {}</p>", escape(&report.reason));
     body.push_str(&table(report));
     for one in &report.not_measured {
-        let text = format!("{} ({}) not measured: {}", one.config, one.title, one.why);
-        let _ = write!(body, "<p>{}.</p>", escape(&text));
+        let _ = write!(body, "<p>{}.</p>", escape(&words::not_measured(one)));
     }
     body.push_str("<h2>Memory</h2>");
     body.push_str(&memory_plot(&report.runs));
@@ -46,16 +46,7 @@ pub fn page(report: &BenchReport) -> String {
         let _ = write!(body, "<h2>{} {}</h2>", escape(&run.config), escape(&run.title));
         let _ = write!(body, "<pre>{}</pre>", escape(&promise_table(&run.promises)));
         if let Some(quality) = &run.measured.quality {
-            let _ = write!(
-                body,
-                "<p>Against f16: {}; the same token in {:.1} % of {} places (95 % interval {:.1} to {:.1}), divergence {:.4}.</p>",
-                escape(&quality.verdict),
-                quality.agreement * 100.0,
-                quality.positions,
-                quality.agreement_low * 100.0,
-                quality.agreement_high * 100.0,
-                quality.divergence
-            );
+            let _ = write!(body, "<p>{}.</p>", escape(&words::quality_line(quality)));
         }
         for skipped in &run.measured.skipped {
             let _ = write!(body, "<p>Not measured: {}.</p>", escape(skipped));
@@ -195,7 +186,7 @@ fn line_plot(series: &[Series], x_name: &str, y_name: &str) -> String {
     const BOTTOM: f64 = 250.0;
     let points = || series.iter().flat_map(|one| one.points.iter().copied());
     let x_most = points().map(|point| point.0).fold(1.0, f64::max);
-    let y_most = points().map(|point| point.1).fold(0.0, f64::max).max(1e-9) * 1.08;
+    let y_most = round_above(points().map(|point| point.1).fold(0.0, f64::max));
     let x = |value: f64| LEFT + value / x_most * (RIGHT - LEFT);
     let y = |value: f64| BOTTOM - value / y_most * (BOTTOM - TOP);
     let mut svg = open(300.0 + 18.0 * series.len() as f64, &format!("{y_name} against {x_name}"));
@@ -242,8 +233,17 @@ fn line_plot(series: &[Series], x_name: &str, y_name: &str) -> String {
     svg + "</svg>"
 }
 
+/// Four steps of a round size reach it.
+fn round_above(value: f64) -> f64 {
+    let step = value.max(1e-9) / 4.0;
+    let power = 10_f64.powf(step.log10().floor());
+    let round = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0].into_iter().find(|round| round * power >= step);
+    round.unwrap_or(10.0) * power * 4.0
+}
+
 fn tick(value: f64) -> String {
-    if value >= 100.0 || value == 0.0 { grouped(value.round() as u64) } else { format!("{value:.1}") }
+    let is_whole = (value - value.round()).abs() < 1e-9;
+    if value >= 100.0 || is_whole { grouped(value.round() as u64) } else { format!("{value:.1}") }
 }
 
 fn open(height: f64, label: &str) -> String {
@@ -266,5 +266,15 @@ mod tests {
     fn names_cannot_break_out() {
         assert_eq!(escape("<script>\"&"), "&lt;script&gt;&quot;&amp;");
         assert_eq!(tick(139_520.0), "139,520");
+        assert_eq!((tick(11.0), tick(2.5)), ("11".to_owned(), "2.5".to_owned()));
+    }
+
+    #[test]
+    fn an_axis_ends_at_a_round_number_above_the_highest_point() {
+        let ends: Vec<f64> = [503.0, 18.8, 0.9, 64.0, 1.0].into_iter().map(round_above).collect();
+        for (end, expected) in ends.iter().zip([600.0, 20.0, 1.0, 80.0, 1.0]) {
+            assert!((end - expected).abs() < 1e-9, "{ends:?}");
+        }
+        assert!(round_above(0.0) > 0.0);
     }
 }

@@ -29,6 +29,9 @@ const HAY: &str = "The harbour lay quiet in the early light, and the boats moved
 /// Enough of a distribution: the rest is counted as one.
 const TOP: usize = 20;
 
+/// Agreement from which on, and divergence below which, two caches are hard to tell apart.
+const HARD_TO_TELL: (f64, f64) = (0.96, 0.03);
+
 /// How much is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
@@ -76,6 +79,13 @@ pub struct Quality {
     pub confidence: String,
     /// False where the time was up before all was asked.
     pub complete: bool,
+}
+
+impl Quality {
+    /// Whether its answers may stand for f16's: the two better verdicts.
+    pub fn holds(&self) -> bool {
+        self.agreement >= HARD_TO_TELL.0 && self.divergence < HARD_TO_TELL.1 && self.needle_found != Some(false)
+    }
 }
 
 /// Asks the f16 server as far as the client's time goes. Without a single answer there is no reference.
@@ -230,7 +240,7 @@ fn verdict(agreement: f64, divergence: f64, needle: Option<bool>) -> &'static st
     }
     if agreement >= 0.99 && divergence < 0.005 {
         "cannot be told from f16"
-    } else if agreement >= 0.96 && divergence < 0.03 {
+    } else if agreement >= HARD_TO_TELL.0 && divergence < HARD_TO_TELL.1 {
         "hard to tell from f16"
     } else if agreement >= 0.9 && divergence < 0.1 {
         "differs from f16 now and then"

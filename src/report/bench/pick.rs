@@ -9,7 +9,9 @@ pub(super) fn pick(runs: &[BenchRun], prefer: Option<Preference>) -> (Option<usi
     if runs.len() < 2 {
         return (None, String::new());
     }
-    let good = runs.iter().enumerate().filter(|(_, run)| run.kept && is_good(run));
+    // Without any comparison there is nothing to tell the runs' quality by.
+    let compared = runs.iter().any(|run| run.measured.quality.is_some());
+    let good = runs.iter().enumerate().filter(|(_, run)| run.kept && is_good(run, compared));
     let score = |run: &BenchRun| match prefer {
         None | Some(Preference::Context) => f64::from(run.server.context),
         Some(Preference::Speed) => run.measured.tokens_per_second,
@@ -25,20 +27,22 @@ pub(super) fn pick(runs: &[BenchRun], prefer: Option<Preference>) -> (Option<usi
     match best {
         Some((index, run)) => {
             let quality = match &run.measured.quality {
-                Some(quality) => quality.verdict.as_str(),
-                None if run.cache_name() == "f16" => "f16 itself",
-                None => "not compared",
+                Some(quality) => format!("{}; {}", quality.verdict, quality.confidence),
+                None if run.cache_name() == "f16" => "f16 itself".to_owned(),
+                None => "not compared".to_owned(),
             };
             let context = grouped(u64::from(run.server.context));
             let name = &run.config;
             (Some(index), format!("{name}, with {context} tokens: {what} of those whose quality holds ({quality})"))
         }
-        None => (None, "none keeps its promise and f16's quality".to_owned()),
+        None => (None, "None keeps both its promise and f16's quality".to_owned()),
     }
 }
 
-/// Whether its answers may stand for f16's.
-fn is_good(run: &BenchRun) -> bool {
-    let quality = run.measured.quality.as_ref();
-    quality.is_none_or(|quality| quality.agreement >= 0.96 && quality.needle_found != Some(false))
+/// Whether its answers may stand for f16's. Where others were compared, one that was not is no candidate.
+fn is_good(run: &BenchRun, compared: bool) -> bool {
+    match &run.measured.quality {
+        Some(quality) => quality.holds(),
+        None => !compared || run.cache_name() == "f16",
+    }
 }

@@ -40,7 +40,7 @@ pub(super) fn human(report: &BenchReport) -> String {
     text
 }
 
-pub(super) fn not_measured(one: &NotMeasured) -> String {
+pub(in crate::report) fn not_measured(one: &NotMeasured) -> String {
     format!("{} ({}) not measured: {}", one.config, one.title, one.why)
 }
 
@@ -134,7 +134,7 @@ fn speeds(run: &BenchRun) -> String {
     text + &wrapped(&line, WIDTH, 2) + "\n"
 }
 
-pub(super) fn quality_line(quality: &Quality) -> String {
+pub(in crate::report) fn quality_line(quality: &Quality) -> String {
     let needle = match quality.needle_found {
         Some(true) => ", needle found",
         Some(false) => ", needle lost",
@@ -155,10 +155,14 @@ pub(super) fn quality_line(quality: &Quality) -> String {
 
 /// The sweep's one table.
 fn table(report: &BenchReport) -> String {
-    let total = if report.runs.iter().any(BenchRun::has_vram) { "Total VRAM" } else { "Total RAM" };
+    let (cache, total) = if report.runs.iter().any(BenchRun::has_vram) {
+        ("VRAM cache", "Total VRAM")
+    } else {
+        ("RAM cache", "Total RAM")
+    };
     let mut text = format!(
         "{:<6}  {:>7}  {:<9}  {:>10}  {:>10}  {:>8}  {:>9}  {:>7}\n",
-        "Config", "Context", "Cache", "VRAM cache", total, "Tokens/s", "1K tokens", "Quality"
+        "Config", "Context", "Cache", cache, total, "Tokens/s", "1K tokens", "Quality"
     );
     for run in &report.runs {
         let _ = writeln!(
