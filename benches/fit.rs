@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use llama_doctor::fit::checkpoint::Limits;
 use llama_doctor::fit::choice::{DEFAULT_KERNELS, pairs};
 use llama_doctor::fit::need::Server;
 use llama_doctor::fit::search::{Asked, Budget, Search, Wish};
@@ -20,7 +21,13 @@ fn fit(criterion: &mut Criterion) {
         });
         let Ok(model) = Model::new(&file.model) else { continue };
         let wish = Wish {
-            server: Server { model: &model, settings: Settings::default(), draft: None, projector: None },
+            server: Server {
+                model: &model,
+                settings: Settings::default(),
+                draft: None,
+                projector: None,
+                limits: Limits::default(),
+            },
             context: None,
             min_context: 0,
             weight: 1.0,

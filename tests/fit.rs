@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use llama_doctor::fit::plan::{LimitedBy, Plan, PlanOption};
+use llama_doctor::gguf::{FileBytes, Header};
 use llama_doctor::units::MIB;
 
 use support::gguf::Gguf;
@@ -213,6 +215,7 @@ fn the_schema_is_fresh() {
 fn the_explanation_adds_up() {
     for arguments in [
         "qwen2.5-14b-instruct --gpu rtx-3090 -c 32768 -ctk q8_0 -ctv q8_0 --explain",
+        "qwen2.5-14b-instruct --gpu rtx-3090 -c 32768 -ctk q8_0 -ctv q8_0 -md qwen2.5-3b-instruct --explain",
         "gemma-3-12b-it --gpu rtx-3090 -c 65536 -ctk f16 -ctv f16 -np 2 --explain",
         "granite-4.0-h-tiny --gpu rtx-3090 -c 65536 -ctk f16 -ctv f16 --explain",
     ] {
@@ -257,7 +260,7 @@ fn what_is_no_server_is_refused_with_the_reason() {
 }
 
 /// A header alone, with a hole for its data.
-fn sparse(folder: &std::path::Path, name: &str, bytes: u64) -> String {
+fn sparse(folder: &Path, name: &str, bytes: u64) -> String {
     let header = format!("{}/tests/truth/headers/own/{name}-Q4_K_M.gguf", env!("CARGO_MANIFEST_DIR"));
     let path = folder.join("model.gguf");
     fs_err::copy(header, &path).unwrap();
@@ -285,4 +288,93 @@ fn an_embedding_server_is_planned_as_one() {
     let path = sparse(folder.path(), "MiniLM-L6-v2", 20_248_416);
     let server = &only(&format!("{path} --gpu rtx-3060 -ub 128 --prefer context")).servers[0];
     assert_eq!((server.context, server.batch, server.ubatch), (512, 128, 128));
+}
+
+/// A projector as it lies on a disk: the header, and a hole of the data's size.
+fn projector(name: &str, folder: &Path) -> PathBuf {
+    let header = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/truth/headers/projectors")).join(name);
+    let path = folder.join(name);
+    fs_err::copy(header, &path).unwrap();
+    let data = Header::read(&FileBytes::open(&path).unwrap()).unwrap().announced_bytes();
+    fs_err::OpenOptions::new().write(true).open(&path).unwrap().set_len(data).unwrap();
+    path
+}
+
+#[test]
+fn a_draft_and_a_projector_add_up_on_each_card() {
+    let folder = tempfile::tempdir().unwrap();
+    let mmproj = projector("gemma-3-4b.gguf", folder.path());
+    let main = "qwen2.5-14b-instruct -c 8192 -ctk f16 -ctv f16";
+    for cards in ["--gpu rtx-3090", "--gpu rtx-3090 --gpu rtx-3060"] {
+        let sum = |option: &PlanOption| {
+            let devices = option.servers[0].memory.iter().filter(|(id, _)| *id != "Host").map(|(_, parts)| parts);
+            devices
+                .fold([0; 3], |sum, parts| [sum[0] + parts.model.0, sum[1] + parts.context.0, sum[2] + parts.compute.0])
+        };
+        let alone = sum(&only(&format!("{main} {cards}")));
+        let draft_alone = sum(&only(&format!("qwen2.5-3b-instruct -c 8192 -ctk f16 -ctv f16 {cards}")));
+        let drafted = only(&format!("{main} -md qwen2.5-3b-instruct {cards}"));
+        let both = only(&format!("{main} -md qwen2.5-3b-instruct --mmproj {} {cards}", mmproj.display()));
+        let (with_draft, with_both) = (sum(&drafted), sum(&both));
+        assert_eq!(with_draft[0], alone[0] + draft_alone[0], "{cards}: weights");
+        assert_eq!(with_draft[1], alone[1] + draft_alone[1], "{cards}: caches");
+        // Three drafted tokens a slot need their rows of logits, too.
+        assert!(with_draft[2] >= alone[2] + draft_alone[2], "{cards}: compute");
+        let added = [0, 1, 2].map(|part| with_both[part] - with_draft[part]);
+        // What libmtmd allocates for it: tests/truth/projectors.tsv.
+        assert_eq!(added, [849_873_024, 0, 127_139_840], "{cards}");
+        let on = |option: &PlanOption, id: &str| option.servers[0].memory[id].model.0;
+        assert_eq!(on(&both, "CUDA0") - on(&drafted, "CUDA0"), added[0], "it is on the first card alone");
+        let words = &both.servers[0].arguments;
+        let follows = |flag: &str, value: &str| words.windows(2).any(|pair| pair[0] == flag && pair[1] == value);
+        assert!(follows("--spec-type", "draft-simple"), "{words:?}");
+        assert!(follows("--mmproj", &mmproj.display().to_string()), "{words:?}");
+    }
+}
+
+#[test]
+fn what_cannot_draft_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mmproj = projector("smolvlm2-500m.gguf", folder.path());
+    for (arguments, said) in [
+        ("qwen2.5-14b-instruct --spec-type draft-mtp", "multi-token-prediction"),
+        ("qwen2.5-14b-instruct --spec-type draft-simple", "-md"),
+        ("qwen2.5-14b-instruct --spec-type none -md qwen2.5-3b-instruct", "not use it"),
+        (&format!("{} --mmproj x.gguf", mmproj.display()), "clip"),
+    ] {
+        let output = run(&format!("fit {arguments} --gpu rtx-3090"));
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(said), "{arguments}: {text}");
+    }
+}
+
+/// One rule for every card, however it is described: what is free, less the reserve, less what is used, is left.
+#[test]
+fn the_reserve_is_counted_once() {
+    for card in ["rtx-3090", "big:24GiB:8.6", "big:24GiB:8.6:20GiB"] {
+        for (flag, reserve) in [("", None), ("--reserve 1GiB", Some(1024 * MIB)), ("--reserve 0", Some(0))] {
+            let (plan, _) = plan(&format!("qwen2.5-3b-instruct --gpu {card} {flag} -c 8192 -ctk q8_0 -ctv q8_0"));
+            let (device, option) = (&plan.devices[0], &plan.options[0]);
+            let used = option.servers[0].memory["CUDA0"].total.unwrap();
+            let left = device.free_bytes.0 - device.reserve_bytes.0 - used.0;
+            assert_eq!(i64::try_from(left).unwrap(), option.headroom_bytes["CUDA0"], "{card} {flag}");
+            if let Some(reserve) = reserve {
+                assert_eq!(device.reserve_bytes.0, reserve, "{card} {flag}");
+            }
+        }
+    }
+}
+
+#[test]
+fn checkpoints_and_saved_prompts_count_in_ram() {
+    let growth =
+        |arguments: &str| only(&format!("{arguments} --gpu rtx-3090 -c 8192 -ctk f16 -ctv f16")).servers[0].host_growth;
+    let plain = growth("qwen2.5-3b-instruct");
+    assert_eq!((plain.checkpoint_bytes.0, plain.checkpoints), (0, 0), "nothing to go back to");
+    assert_eq!(plain.prompt_cache_bytes.map(|bytes| bytes.0), Some(8192 * MIB));
+    let windowed = growth("gemma-3-4b-it -ctxcp 5 --cache-ram -1");
+    // 29 of 34 layers have a window of 1,024 tokens: K and V of 4 heads of 256 halves.
+    let rows = 29 * (2 * 12 + 1024 * 2 * 4 * 256 * 2);
+    assert_eq!(windowed.checkpoint_bytes.0, 8 + 8 + 16 + 1024 * 12 + rows);
+    assert_eq!((windowed.checkpoints, windowed.prompt_cache_bytes), (20, None));
 }

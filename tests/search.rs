@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use llama_doctor::fit::checkpoint::Limits;
 use llama_doctor::fit::need::Server;
 use llama_doctor::fit::plan::LimitedBy;
 use llama_doctor::fit::search::{Asked, Budget, Found, Search, Wish};
@@ -21,7 +22,7 @@ fn model(name: &str) -> Model {
 
 fn wish(model: &Model, settings: Settings, weight: f64) -> Wish<'_> {
     Wish {
-        server: Server { model, settings, draft: None, projector: None },
+        server: Server { model, settings, draft: None, projector: None, limits: Limits::default() },
         context: None,
         min_context: 0,
         weight,

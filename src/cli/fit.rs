@@ -94,6 +94,12 @@ pub struct FitArguments {
     /// How the file is read: `auto`, `mmap`, `none`, `mlock`, `mmap+mlock`, `dio`
     #[arg(long, value_name = "MODE", value_parser = load_mode)]
     pub load_mode: Option<LoadMode>,
+    /// Checkpoints that each slot keeps in RAM, for models with windows or states [default: 32]
+    #[arg(long, alias = "swa-checkpoints", value_name = "N")]
+    pub ctx_checkpoints: Option<u32>,
+    /// RAM for saved prompts, MiB; -1 = no limit, 0 = none [default: 8192]
+    #[arg(long, value_name = "MIB", allow_negative_numbers = true)]
+    pub cache_ram: Option<i32>,
     /// Multimodal projector that the first model loads
     #[arg(long, value_name = "FILE")]
     pub mmproj: Option<PathBuf>,

@@ -5,10 +5,12 @@ use std::ffi::{OsStr, OsString};
 /// The word as llama-server b11434 spells it (`common/arg.cpp`), and our long flag.
 pub const WORDS: &[(&str, &str)] = &[
     ("-cmoe", "--cpu-moe"),
+    ("-cram", "--cache-ram"),
     ("-ctk", "--cache-type-k"),
     ("-ctkd", "--cache-type-k-draft"),
     ("-ctv", "--cache-type-v"),
     ("-ctvd", "--cache-type-v-draft"),
+    ("-ctxcp", "--ctx-checkpoints"),
     ("-fa", "--flash-attn"),
     ("-kvo", "--kv-offload"),
     ("-kvu", "--kv-unified"),

@@ -24,7 +24,7 @@ use crate::fit::{Build, Model, refusal};
 use crate::gguf;
 use crate::model::ResolvedModel;
 use crate::report;
-use crate::units::BuildTag;
+use crate::units::{BuildTag, Bytes};
 
 pub(super) fn run(program: &Program, command: &FitCommand) -> Result<ExitCode, Failure> {
     let resolved = resolve(program, &command.models)?;
@@ -96,6 +96,7 @@ fn answer(
                 settings,
                 draft: drafting.map(|drafting| drafting.server(arguments, shape)),
                 projector: projector.clone().filter(|_| is_first),
+                limits: flags::limits(arguments),
             },
         };
         planned.push(PlannedModel {
@@ -104,7 +105,11 @@ fn answer(
             location: shown::location(model)?,
             mmproj: arguments.mmproj.as_ref().filter(|_| is_first).map(|path| path.display().to_string()),
             draft: drafting.map(Drafting::location).transpose()?.flatten(),
-            more_arguments: drafting.map_or_else(Vec::new, |drafting| drafting.words(arguments, Some(build_tag))),
+            more_arguments: drafting
+                .map_or_else(Vec::new, |drafting| drafting.words(arguments, Some(build_tag)))
+                .into_iter()
+                .chain(flags::limit_words(arguments, build_tag))
+                .collect(),
         });
     }
     let question = Question {
@@ -114,6 +119,7 @@ fn answer(
         build_tag: Some(build_tag),
         cache_type_k: arguments.cache_type_k,
         cache_type_v: arguments.cache_type_v,
+        ram_available: ram_available(program)?,
         kernels: flags::kernels(arguments),
         preference: flags::preference(arguments.prefer),
         explain,
@@ -124,6 +130,14 @@ fn answer(
         say_what_cannot_run_at_once(&mut plan, cuda, &Driver::of_machine(&program.facts()?));
     }
     Ok(plan)
+}
+
+/// Of this machine, or the recorded one: a plan for other cards is for another machine.
+fn ram_available(program: &Program) -> Result<Option<Bytes>, Failure> {
+    if !program.global.gpu.is_empty() {
+        return Ok(None);
+    }
+    Ok(program.facts()?.host.memory_available.value().copied())
 }
 
 /// What the projector takes on the first GPU, where llama.cpp puts it.

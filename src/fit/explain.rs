@@ -44,15 +44,19 @@ pub(crate) fn steps(model: &Model, need: &Need, devices: &[Device]) -> Result<Ve
             need.prediction.recurrent_bytes,
         ));
     }
-    let drafts = if need.draft.is_some() { ", the draft model's included" } else { "" };
+    let projects = need.projector.compute > 0;
+    let also = match (need.draft.is_some(), projects) {
+        (true, true) => "; the draft's and the projector's included",
+        (true, false) => "; the draft's included",
+        (false, true) => "; the projector's included",
+        (false, false) => "",
+    };
     for (index, device) in devices.iter().enumerate().filter(|(index, _)| need.devices[*index].memory.total() > 0) {
         let memory = need.devices[index].memory;
+        steps.extend(beside(need, index, &device.id));
         steps.push(step(
             format!("compute on {}", device.id),
-            format!(
-                "graph-replay: the larger peak of a prompt step of {} tokens and a token's{drafts}",
-                context.ubatch
-            ),
+            format!("graph-replay: the larger peak of a prompt step of {} tokens and a token's{also}", context.ubatch),
             memory.compute,
         ));
         for part in need.overhead.iter().filter(|part| part.device == device.id) {
@@ -78,7 +82,30 @@ pub(crate) fn steps(model: &Model, need: &Need, devices: &[Device]) -> Result<Ve
         },
         need.prediction.output_buffer,
     ));
+    let growth = need.host_growth;
+    if growth.checkpoint_bytes.0 > 0 {
+        steps.push(step(
+            "a checkpoint in host memory".to_owned(),
+            format!("window-and-state: of one slot; at most {} are kept", growth.checkpoints),
+            growth.checkpoint_bytes.0,
+        ));
+    }
     Ok(steps)
+}
+
+/// What a draft and a projector put on one device beside the model.
+fn beside(need: &Need, index: usize, id: &str) -> Vec<Step> {
+    let draft = need.draft.as_ref().map(|draft| draft.devices[index].memory).unwrap_or_default();
+    let projector = if index == 0 { need.projector.model } else { 0 };
+    [
+        (format!("weights of the draft on {id}"), "padded-tensors: as the model's", draft.model),
+        (format!("KV cache of the draft on {id}"), "kv-rows: a context as long as the model's", draft.context),
+        (format!("weights of the projector on {id}"), "padded-tensors: always on the first GPU", projector),
+    ]
+    .into_iter()
+    .filter(|(_, _, bytes)| *bytes > 0)
+    .map(|(what, how, bytes)| step(what, how.to_owned(), bytes))
+    .collect()
 }
 
 fn weights(model: &Model, placement: &Placement, need: &Need, devices: &[Device]) -> Vec<Step> {

@@ -2,6 +2,7 @@
 
 pub mod architecture;
 pub mod build;
+pub mod checkpoint;
 pub mod choice;
 mod context;
 mod error;

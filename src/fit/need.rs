@@ -1,10 +1,12 @@
 //! What one server needs at one context, device by device: its model, its draft model, its projector and the process around them.
 
+use super::checkpoint::{HostGrowth, Limits};
 use super::overhead::{self, OverheadPart};
 use super::predict::Predictor;
 use super::projector::ProjectorMemory;
 use super::settings::{CacheType, Device, GpuLayers, Settings};
 use super::{Build, FitError, Memory, Model, Prediction};
+use crate::units::Bytes;
 
 /// A server to be planned: everything but the figures that the search decides.
 #[derive(Debug, Clone)]
@@ -15,6 +17,7 @@ pub struct Server<'a> {
     pub draft: Option<Draft<'a>>,
     /// A multimodal projector, on the first device.
     pub projector: Option<ProjectorMemory>,
+    pub limits: Limits,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +49,10 @@ pub struct Need {
     /// In the order of the devices.
     pub devices: Vec<DeviceNeed>,
     pub host: Memory,
+    /// RAM beyond that, with use.
+    pub host_growth: HostGrowth,
+    /// Of `devices`, what the projector takes of the first.
+    pub projector: Memory,
     pub overhead: Vec<OverheadPart>,
 }
 
@@ -67,6 +74,7 @@ pub struct Needs<'a> {
     main: Predictor<'a>,
     draft: Option<(Predictor<'a>, (CacheType, CacheType))>,
     projector: Option<ProjectorMemory>,
+    limits: Limits,
     devices: Vec<Device>,
     demands: overhead::Demands,
 }
@@ -81,6 +89,7 @@ impl<'a> Server<'a> {
             main,
             draft,
             projector: self.projector.clone(),
+            limits: self.limits,
             devices: devices.to_vec(),
         })
     }
@@ -119,7 +128,29 @@ impl Needs<'_> {
             }
             needs.push(need);
         }
-        Ok(Need { settings, prediction, draft, devices: needs, host, overhead: parts })
+        Ok(Need {
+            host_growth: self.host_growth(tokens, types)?,
+            projector: self.projector.as_ref().map_or_else(Memory::default, |projector| projector.device),
+            settings,
+            prediction,
+            draft,
+            devices: needs,
+            host,
+            overhead: parts,
+        })
+    }
+
+    fn host_growth(&self, tokens: u32, types: (CacheType, CacheType)) -> Result<HostGrowth, FitError> {
+        let mut each = self.main.checkpoint_bytes(tokens, types, false)?;
+        if let (Some((draft, own)), true) = (&self.draft, each > 0) {
+            each += draft.checkpoint_bytes(tokens, *own, true)?;
+        }
+        let slots = self.main.settings_at(tokens, types).parallel;
+        Ok(HostGrowth {
+            checkpoint_bytes: Bytes(each),
+            checkpoints: if each > 0 { self.limits.checkpoints.saturating_mul(slots) } else { 0 },
+            prompt_cache_bytes: self.limits.prompt_cache.map(Bytes),
+        })
     }
 
     /// Bytes of cache on each device, without a look at anything else.

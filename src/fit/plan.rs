@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::HostGrowth;
 use super::explain::Step;
 use super::overhead::OverheadPart;
 use super::settings::CacheType;
@@ -147,6 +148,9 @@ pub struct PlanServer {
     /// The rows of logits, in RAM; not counted in `memory`, as llama.cpp's breakdown does not.
     #[serde(default)]
     pub output_bytes: Bytes,
+    /// RAM that the server may take with use, beyond `memory`.
+    #[serde(default)]
+    pub host_growth: HostGrowth,
     /// KV bytes that one more token of context costs.
     pub bytes_per_token: Bytes,
     /// An estimate, not a promise; 0 where a card's bandwidth is not known.

@@ -45,6 +45,8 @@ pub struct Question<'a> {
     pub build_tag: Option<BuildTag>,
     pub cache_type_k: Option<CacheType>,
     pub cache_type_v: Option<CacheType>,
+    /// RAM that programs may take, where the plan is for a machine that is known.
+    pub ram_available: Option<Bytes>,
     /// The build's `FA_QUANTS`.
     pub kernels: String,
     pub preference: Preference,
@@ -143,6 +145,7 @@ impl Question<'_> {
             notes.extend(self.warnings(&server.need, planned));
             notes.extend(planned.wish.server.projector.iter().flat_map(|projector| projector.notes.iter().cloned()));
         }
+        notes.extend(self.ram_note(found));
         notes.dedup();
         PlanOption { servers, fits: found.fits, headroom_bytes: headroom.collect(), notes, ladder: Vec::new() }
     }
@@ -181,6 +184,7 @@ impl Question<'_> {
             memory: self.memory(need),
             kv_bytes: Bytes(kv_bytes),
             output_bytes: Bytes(prediction.output_buffer),
+            host_growth: need.host_growth,
             bytes_per_token: Bytes(per_token),
             tokens_per_second: speed.map_or(0.0, |speed| rounded(speed.decode)),
             prompt_tokens_per_second: speed.map_or(0.0, |speed| rounded(speed.prompt)),
@@ -237,6 +241,39 @@ impl Question<'_> {
         let mut words = arguments::words(&request);
         words.extend(planned.more_arguments.iter().cloned());
         words
+    }
+
+    /// Whether the servers' RAM is there: at the start, and with use.
+    fn ram_note(&self, found: &Found) -> Option<String> {
+        let available = self.ram_available?.0;
+        let needs = || found.servers.iter().map(|server| &server.need);
+        let start: u64 = needs().map(|need| need.host.total() + need.prediction.output_buffer).sum();
+        if start > available {
+            return Some(format!(
+                "RAM is short: {} are needed at the start, {} are available; what lies there is read from the disk again and again",
+                Bytes(start),
+                Bytes(available)
+            ));
+        }
+        let growth: Option<u64> = needs().map(|need| need.host_growth.most()).sum();
+        let grown = growth.map_or(u64::MAX, |growth| growth.saturating_add(start));
+        if grown <= available {
+            return None;
+        }
+        let checkpoints = needs().map(|need| need.host_growth).find(|growth| growth.checkpoint_bytes.0 > 0);
+        let kept = checkpoints.map_or_else(String::new, |growth| {
+            format!(" and up to {} checkpoints of {} each (-ctxcp)", growth.checkpoints, growth.checkpoint_bytes)
+        });
+        let cache = match growth {
+            Some(_) => needs().filter_map(|need| need.host_growth.prompt_cache_bytes).map(|bytes| bytes.0).sum(),
+            None => 0,
+        };
+        let cache = if growth.is_some() { format!("up to {}", Bytes(cache)) } else { "without limit".to_owned() };
+        Some(format!(
+            "RAM may run short with use: saved prompts take {cache} (--cache-ram){kept}; {} are available, {} of them taken at the start",
+            Bytes(available),
+            Bytes(start)
+        ))
     }
 
     fn warnings(&self, need: &Need, planned: &PlannedModel<'_>) -> Vec<String> {

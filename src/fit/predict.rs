@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::FitError;
 use super::architecture::GraphKind;
 use super::build::{Build, Variant};
+use super::checkpoint;
 use super::context::Context;
 use super::graph::allocator;
 use super::graph::builder::{Batch, Builder};
@@ -223,6 +224,22 @@ impl<'a> Predictor<'a> {
         };
         let one = Batch { tokens: 1, sequences: 1, outputs: 1 };
         Ok(kernels::of(&replay.described(one, &Layers::all(self.model)).graph))
+    }
+
+    /// One checkpoint of a sequence, bytes; of a draft's context, what it adds to one.
+    pub(crate) fn checkpoint_bytes(
+        &self,
+        tokens: u32,
+        types: (CacheType, CacheType),
+        drafts: bool,
+    ) -> Result<u64, FitError> {
+        let settings = self.settings_at(tokens, types);
+        let context = self.context(&settings)?;
+        Ok(if drafts {
+            checkpoint::draft_bytes(self.model, self.part_layers(), settings.swa_full, &context)
+        } else {
+            checkpoint::bytes(self.model, settings.swa_full, &context)
+        })
     }
 
     pub(crate) fn weights_on(&self, device: usize) -> u64 {

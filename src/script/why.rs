@@ -54,6 +54,8 @@ pub fn reason(argument: &Argument, server: &LaunchServer, launch: &Launch) -> St
         "no-kv-offload" => "the cache stays in RAM".to_owned(),
         "no-op-offload" => "weights in RAM are computed with there".to_owned(),
         "mmproj" => "the part of the model that sees".to_owned(),
+        "ctx-checkpoints" => "checkpoints that a slot keeps in RAM".to_owned(),
+        "cache-ram" => "RAM for saved prompts, MiB".to_owned(),
         "spec-type" => "how tokens are drafted".to_owned(),
         "model-draft" => "the small model that drafts".to_owned(),
         "fit" => "this plan decides; a second planner would undo it".to_owned(),

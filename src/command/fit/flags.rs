@@ -3,10 +3,13 @@
 use crate::cli::fit::{Contexts, CpuMoeLayers, FitArguments, Preference as PreferenceArgument, Slots};
 use crate::failure::Failure;
 use crate::fit::Model;
+use crate::fit::checkpoint::Limits;
 use crate::fit::choice::{DEFAULT_KERNELS, Preference};
 use crate::fit::need::DraftMeans;
 use crate::fit::planner::PlanGpu;
 use crate::fit::settings::{GpuLayers, Settings, SplitMode};
+use crate::manifest::server_flags;
+use crate::units::{BuildTag, MIB};
 
 /// llama-server's settings, as its own flags make them (b11434 `tools/server/server.cpp:168` for the slots).
 pub(in crate::command) fn settings(
@@ -68,6 +71,29 @@ pub(in crate::command) fn settings(
 
 /// `--spec-draft-n-max`'s default (llama.cpp b11434 `common/common.h:400`).
 const DRAFT_TOKENS: u32 = 3;
+
+/// What the server keeps in RAM.
+pub(super) fn limits(arguments: &FitArguments) -> Limits {
+    let default = Limits::default();
+    Limits {
+        checkpoints: arguments.ctx_checkpoints.unwrap_or(default.checkpoints),
+        prompt_cache: match arguments.cache_ram {
+            None => default.prompt_cache,
+            // Every negative number is no limit (llama.cpp b11434 `tools/server/server-context.cpp:1482`).
+            Some(mib) => u64::try_from(mib).ok().map(|mib| mib * MIB),
+        },
+    }
+}
+
+/// The words for these limits, where they were asked for.
+pub(super) fn limit_words(arguments: &FitArguments, build: BuildTag) -> Vec<String> {
+    let checkpoints = arguments.ctx_checkpoints.map(|count| ("ctx-checkpoints", count.to_string()));
+    let cache = arguments.cache_ram.map(|mib| ("cache-ram", mib.to_string()));
+    let spelled = |(id, value): (&str, String)| {
+        server_flags::spelling(id, Some(build)).map(|spelling| [spelling.text.clone(), value])
+    };
+    [checkpoints, cache].into_iter().flatten().filter_map(spelled).flatten().collect()
+}
 
 /// The context asked of one model; 0 and absent mean the largest.
 pub(super) fn context(asked: Option<&Contexts>, index: usize, models: usize) -> Result<Option<u32>, Failure> {
