@@ -189,6 +189,9 @@ impl<'a> Predictor<'a> {
                 .run()
             };
             let mut result = replay(&context);
+            if let Some(tensor) = result.missing {
+                return Err(FitError::MissingTensor { tensor });
+            }
             if probes && context.flash_attention && !result.attention_stays {
                 context.flash_attention = false;
                 result = replay(&context);
@@ -393,6 +396,8 @@ struct Replayed {
     attention_stays: bool,
     /// The same of the ops that mix residual streams.
     mixing_stays: bool,
+    /// A weight that the file lacks: then nothing else was found out.
+    missing: Option<String>,
 }
 
 impl Replay<'_> {
@@ -478,6 +483,9 @@ impl Replay<'_> {
 
     fn replay(&self, mut builder: Builder<'_>, layers: &Layers) -> Option<Replayed> {
         let rules = self.variant.rules();
+        if let Some(missing) = builder.missing {
+            return Some(Replayed { missing: Some(missing), ..Replayed::default() });
+        }
         let attention = std::mem::take(&mut builder.attention_nodes);
         let mixing = std::mem::take(&mut builder.mixing_nodes);
         let ends = std::mem::take(&mut builder.layer_ends);
@@ -510,6 +518,6 @@ impl Replay<'_> {
             attention.iter().all(|node| plan.tensors[node.0 as usize].op != Op::FlashAttention || stays(node));
         let mixing_stays = mixing.iter().all(stays);
         let peaks = allocator::peaks(&plan, &backends, &equal_after)?;
-        Some(Replayed { peaks, attention_stays, mixing_stays })
+        Some(Replayed { peaks, attention_stays, mixing_stays, missing: None })
     }
 }

@@ -12,7 +12,10 @@ impl Builder<'_> {
     pub(crate) fn gemma3n(&mut self) {
         let embedded = self.input_embedding(true);
         let inputs = self.attention_inputs();
-        let layer_inputs = self.per_layer_inputs(embedded).unwrap_or(NONE);
+        let layer_inputs = match self.per_layer_inputs(embedded) {
+            Some(inputs) => inputs,
+            None => self.needed_global("per_layer_token_embd.weight"),
+        };
         let mut current = self.stacked(embedded);
         for layer in self.layers.clone() {
             let predictions = self.predict_versions(current, layer);
@@ -57,7 +60,7 @@ impl Builder<'_> {
         let target = self.magnitude(embedded);
         let shape = [self.model.embedding, self.batch.tokens, VERSIONS - 1, 1];
         let repeated = self.graph.repeat(embedded, shape);
-        let projection = self.global("altup_proj.weight").unwrap_or(NONE);
+        let projection = self.needed_global("altup_proj.weight");
         let projected = self.graph.mul_mat(projection, repeated);
         let added = self.with_magnitude(projected, target);
         self.graph.concat(embedded, added, 2)
@@ -75,7 +78,7 @@ impl Builder<'_> {
         let first = self.slice(stack, 0);
         let target = self.magnitude(first);
         let others = self.other_versions(stack);
-        let projection = self.global("altup_unembd_proj.weight").unwrap_or(NONE);
+        let projection = self.needed_global("altup_unembd_proj.weight");
         let projected = self.graph.mul_mat(projection, others);
         let others = self.with_magnitude(projected, target);
         let mut sum = self.slice(stack, 0);
@@ -157,7 +160,7 @@ impl Builder<'_> {
     /// The layer's own input goes to the other versions.
     fn add_layer_input(&mut self, corrected: Id, layer_inputs: Id, layer: u32) -> Id {
         let first = self.slice(corrected, 0);
-        let scale = self.weight(layer, "altup_correct_scale.weight").unwrap_or(NONE);
+        let scale = self.needed(layer, "altup_correct_scale.weight");
         let scaled = self.graph.mul(first, scale);
         let own = self.gated_layer_input(scaled, layer_inputs, layer);
         let first = self.slice(corrected, 0);

@@ -41,6 +41,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) attention_nodes: Vec<(Id, u32)>,
     /// The same of the ops that mix residual streams after a block.
     pub(crate) mixing_nodes: Vec<(Id, u32)>,
+    /// The first weight that the file lacks.
+    pub(crate) missing: Option<String>,
     /// By weight of the model; `NONE` until it is asked for.
     weights: Vec<Id>,
     tied_output: Id,
@@ -89,6 +91,7 @@ impl<'a> Builder<'a> {
             chosen_experts: NONE,
             attention_nodes: Vec::new(),
             mixing_nodes: Vec::new(),
+            missing: None,
             weights: vec![NONE; model.weights.len()],
             tied_output: NONE,
             caches: HashMap::new(),
@@ -99,6 +102,27 @@ impl<'a> Builder<'a> {
     pub(crate) fn weight(&mut self, layer: u32, suffix: &str) -> Option<Id> {
         let index = *self.model.layer_weights[layer as usize].get(suffix)?;
         Some(self.weight_at(index))
+    }
+
+    /// A weight that the graph cannot do without: where the file lacks it, the model is refused.
+    pub(crate) fn needed(&mut self, layer: u32, suffix: &str) -> Id {
+        match self.weight(layer, suffix) {
+            Some(id) => id,
+            None => self.stand_in(format!("blk.{layer}.{suffix}"), self.placement.layers[layer as usize]),
+        }
+    }
+
+    /// The same outside the layers.
+    pub(crate) fn needed_global(&mut self, name: &str) -> Id {
+        match self.global(name) {
+            Some(id) => id,
+            None => self.stand_in(name.to_owned(), self.placement.output),
+        }
+    }
+
+    fn stand_in(&mut self, name: String, place: Place) -> Id {
+        self.missing.get_or_insert(name);
+        self.graph.resident(TensorType::F32, [1; 4], Home::Weight(place))
     }
 
     pub(crate) fn has(&self, layer: u32, suffix: &str) -> bool {
@@ -205,7 +229,7 @@ impl<'a> Builder<'a> {
     }
 
     fn token_table(&mut self) -> Id {
-        self.global("token_embd.weight").unwrap_or(NONE)
+        self.needed_global("token_embd.weight")
     }
 
     pub(crate) fn input_positions(&mut self) -> Id {

@@ -147,9 +147,9 @@ impl Builder<'_> {
     /// The block's input, each stream's share of its output, and how the streams mix.
     pub(crate) fn before_fused_block(&mut self, streams: Id, layer: u32, block: &str) -> (Id, [Id; 2]) {
         let count = self.graph.ne(streams, 1);
-        let weight = self.weight(layer, &format!("hc_{block}_fn.weight"));
-        let scale = self.weight(layer, &format!("hc_{block}_scale.weight")).unwrap_or(NONE);
-        let base = self.weight(layer, &format!("hc_{block}_base.weight")).unwrap_or(NONE);
+        let weight = self.needed(layer, &format!("hc_{block}_fn.weight"));
+        let scale = self.needed(layer, &format!("hc_{block}_scale.weight"));
+        let base = self.needed(layer, &format!("hc_{block}_base.weight"));
         let scores = self.stream_scores(streams, weight);
         let (tokens, row) = (self.graph.ne(scores, 1), self.graph.nb(scores, 1));
         let part = |builder: &mut Self, at: u64| {
@@ -280,7 +280,7 @@ impl Builder<'_> {
         let rank = self.model.whole("attention.output_lora_rank").unwrap_or(0);
         let attended = self.graph.reshape(attended, [head * heads / groups, groups, tokens, 1]);
         let attended = self.graph.permute(attended, [0, 2, 1, 3]);
-        let first = self.weight(layer, "attn_output_a.weight").unwrap_or(NONE);
+        let first = self.needed(layer, "attn_output_a.weight");
         // In the file the groups may stand in one dimension.
         self.graph.reshape_resident(first, [head * heads / groups, rank, groups, 1]);
         let narrow = self.graph.mul_mat(first, attended);
@@ -294,7 +294,7 @@ impl Builder<'_> {
         let sequences = self.context.sequences;
         let keys = self.multiply(normed, layer, &format!("{}_kv", one.name));
         let scores = self.multiply(normed, layer, &format!("{}_gate", one.name));
-        let places = self.weight(layer, &format!("{}_ape.weight", one.name)).unwrap_or(NONE);
+        let places = self.needed(layer, &format!("{}_ape.weight", one.name));
         let places = self.graph.get_rows(places, inputs.positions);
         let scores = self.graph.add(scores, places);
         let (width, rows) = (one.state_width(), one.state_rows() * sequences);

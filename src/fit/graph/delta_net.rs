@@ -73,7 +73,7 @@ impl Builder<'_> {
         self.store_columns(all, layer, channels, sizes.convolution - 1);
         let state = self.read_state(inputs, layer, StatePart::S);
         let state = self.graph.reshape(state, [head_v, head_v, v_heads, sequences]);
-        let kernel = self.weight(layer, "ssm_conv1d.weight").unwrap_or(NONE);
+        let kernel = self.needed(layer, "ssm_conv1d.weight");
         let ne = [self.graph.ne(kernel, 1), self.graph.ne(all, 0) - self.graph.ne(kernel, 0) + 1, sequences, 1];
         let convolved = self.graph.push(TensorType::F32, Op::SsmConv, ne, &[all, kernel]);
         let convolved = self.graph.unary(convolved);
@@ -169,10 +169,10 @@ impl Builder<'_> {
             let alpha = self.multiply(current, layer, "ssm_alpha");
             (beta, self.graph.reshape(alpha, [v_heads, tokens, sequences, 1]))
         };
-        let bias = self.weight(layer, "ssm_dt.bias").or_else(|| self.weight(layer, "ssm_dt")).unwrap_or(NONE);
+        let bias = self.needed(layer, if self.has(layer, "ssm_dt.bias") { "ssm_dt.bias" } else { "ssm_dt" });
         let biased = self.graph.add(alpha, bias);
         let soft = self.graph.like(Op::Softplus, biased, &[]);
-        let a = self.weight(layer, "ssm_a").unwrap_or(NONE);
+        let a = self.needed(layer, "ssm_a");
         let gate = self.graph.mul(soft, a);
         let beta = self.graph.reshape(beta, [1, v_heads, tokens, sequences]);
         (self.graph.reshape(gate, [1, v_heads, tokens, sequences]), beta)

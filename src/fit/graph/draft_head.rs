@@ -2,7 +2,7 @@
 //! that led to it, one decoder layer, and logits (llama.cpp b11434 `src/models/qwen35moe.cpp:551`, `glm4-moe.cpp:132`).
 
 use super::builder::Builder;
-use super::tensor::{NONE, Op};
+use super::tensor::Op;
 use crate::gguf::TensorType;
 
 impl Builder<'_> {
@@ -20,7 +20,7 @@ impl Builder<'_> {
         let (tokens, width) = (self.batch.tokens, self.model.embedding);
         let table = match self.weight(layer, "nextn.embed_tokens.weight") {
             Some(own) => own,
-            None => self.global("token_embd.weight").unwrap_or(NONE),
+            None => self.needed_global("token_embd.weight"),
         };
         let input = self.graph.input(TensorType::I32, [tokens, 1, 1, 1]);
         let embedded = self.graph.get_rows(table, input);

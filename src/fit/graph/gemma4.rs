@@ -89,7 +89,7 @@ impl Builder<'_> {
         if let Some(scale) = self.weight(layer, "ffn_gate_inp.scale") {
             routed = self.graph.mul(routed, scale);
         }
-        let weight = self.weight(layer, "ffn_gate_inp.weight").unwrap_or(NONE);
+        let weight = self.needed(layer, "ffn_gate_inp.weight");
         let logits = self.graph.mul_mat(weight, routed);
         let experts = self.experts(normed, layer, Some(logits));
         let experts = self.rms_norm(experts, layer, "post_ffw_norm_2.weight");

@@ -135,7 +135,7 @@ impl Builder<'_> {
         let k = self.rms_norm(k, layer, "attn_kv_a_norm.weight");
         let k = self.graph.reshape(k, [rank, 1, tokens, 1]);
         let q = self.graph.permute(q, [0, 2, 1, 3]);
-        let k_b = self.weight(layer, "attn_k_b.weight").unwrap_or(NONE);
+        let k_b = self.needed(layer, "attn_k_b.weight");
         let q = self.graph.mul_mat(k_b, q);
         let q = self.graph.permute(q, [0, 2, 1, 3]);
         let cache = inputs.full;
@@ -147,7 +147,7 @@ impl Builder<'_> {
         self.store_k(layer, k, cache);
         let ne = self.graph.get(cache.mask).ne;
         let mask = self.graph.reshape(*chosen, ne);
-        let v_b = self.weight(layer, "attn_v_b.weight").unwrap_or(NONE);
+        let v_b = self.needed(layer, "attn_v_b.weight");
         let attended = self.attend_compressed(layer, q, k, CacheInputs { mask, ..cache }, v_b);
         self.multiply(attended, layer, "attn_output")
     }
@@ -202,7 +202,7 @@ impl Builder<'_> {
         let strides = [self.graph.nb(rows, 1), self.graph.nb(rows, 2)];
         let keys = self.graph.view_3d(rows, [size, pools.each, pools.new], strides, 0);
         let gates = self.graph.view_3d(rows, [size, pools.each, pools.new], strides, size * 4);
-        let places = self.weight(layer, "indexer_compressor_ape.weight").unwrap_or(NONE);
+        let places = self.needed(layer, "indexer_compressor_ape.weight");
         let gates = self.graph.add(gates, places);
         let gates = self.graph.permute(gates, [1, 0, 2, 3]);
         let gates = self.graph.cont(gates);

@@ -4,7 +4,7 @@
 use super::attention::AttentionInputs;
 use super::builder::Builder;
 use super::recurrent::{StateInputs, StatePart};
-use super::tensor::{Id, NONE, Op};
+use super::tensor::{Id, Op};
 use crate::gguf::TensorType;
 
 impl Builder<'_> {
@@ -137,7 +137,7 @@ impl Builder<'_> {
             let stored = self.graph.copy_into(last, into);
             self.graph.expand(stored);
         }
-        let kernel = self.weight(layer, "shortconv.conv.weight").unwrap_or(NONE);
+        let kernel = self.needed(layer, "shortconv.conv.weight");
         let ne = [self.graph.ne(kernel, 1), tensor.ne[0] - self.graph.ne(kernel, 0) + 1, tensor.ne[2], 1];
         let convolved = self.graph.push(TensorType::F32, Op::SsmConv, ne, &[all, kernel]);
         let y = self.graph.mul(c, convolved);

@@ -144,7 +144,7 @@ impl Builder<'_> {
         let cache = inputs.full;
         self.store_k(layer, k, cache);
         let mask = self.mask_of_chosen(cache.mask, chosen, TensorType::F32);
-        let v_b = self.weight(layer, "attn_v_b.weight").unwrap_or(NONE);
+        let v_b = self.needed(layer, "attn_v_b.weight");
         let attended = self.attend_compressed(layer, q, v, CacheInputs { mask, ..cache }, v_b);
         let gated = self.latent_gate(attended, normed, layer);
         self.multiply(gated, layer, "attn_output")

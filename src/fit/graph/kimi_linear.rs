@@ -109,7 +109,7 @@ impl Builder<'_> {
         let tokens = self.batch.tokens;
         let narrow = self.multiply(current, layer, "ssm_f_a");
         let gate = self.multiply(narrow, layer, "ssm_f_b");
-        let bias = self.weight(layer, "ssm_dt.bias").unwrap_or(NONE);
+        let bias = self.needed(layer, "ssm_dt.bias");
         let mut gate = self.graph.add(gate, bias);
         let graph = self.model.architecture.graph;
         let bounded = graph != GraphKind::KimiLinear && self.model.number("kda.gate_lower_bound").is_some();
@@ -117,7 +117,7 @@ impl Builder<'_> {
             gate = self.graph.like(Op::Softplus, gate, &[]);
         }
         gate = self.graph.reshape(gate, [head, heads, tokens, 1]);
-        let decay = self.weight(layer, "ssm_a").unwrap_or(NONE);
+        let decay = self.needed(layer, "ssm_a");
         let decay = self.graph.reshape(decay, [1, heads, 1, 1]);
         gate = self.graph.mul(gate, decay);
         if !bounded {
@@ -151,7 +151,7 @@ impl Builder<'_> {
         let into = self.graph.view_3d(state, [columns, inner, sequences], strides, part * size * 4);
         let stored = self.graph.copy_into(last, into);
         self.graph.expand(stored);
-        let kernel = self.weight(layer, kernel).unwrap_or(NONE);
+        let kernel = self.needed(layer, kernel);
         let kernel = self.graph.reshape(kernel, [columns + 1, inner, 1, 1]);
         let ne = [inner, tensor.ne[0] - columns, tensor.ne[2], 1];
         let convolved = self.graph.push(TensorType::F32, Op::SsmConv, ne, &[all, kernel]);

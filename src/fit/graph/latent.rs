@@ -86,7 +86,7 @@ impl Builder<'_> {
         if self.model.is_latent() {
             let [q, k, v] = self.absorb(layer, q, compressed, k_rope);
             let q = self.sharpened(q);
-            let v_b = self.weight(layer, "attn_v_b.weight").unwrap_or(NONE);
+            let v_b = self.needed(layer, "attn_v_b.weight");
             return self.attend_latent(inputs, layer, normed, [q, k, v], v_b);
         }
         let kv = self.multiply(compressed, layer, "attn_kv_b");
@@ -145,7 +145,7 @@ impl Builder<'_> {
         let q_rope = self.graph.view_3d(q, [rope, heads, tokens], [tensor.nb[1], tensor.nb[2]], nope * 4);
         let q_rope = self.rope_of(layer, q_rope);
         let q_nope = self.graph.permute(q_nope, [0, 2, 1, 3]);
-        let k_b = self.weight(layer, "attn_k_b.weight").unwrap_or(NONE);
+        let k_b = self.needed(layer, "attn_k_b.weight");
         let absorbed = self.graph.mul_mat(k_b, q_nope);
         let absorbed = self.graph.permute(absorbed, [0, 2, 1, 3]);
         let q = self.graph.concat(absorbed, q_rope, 0);

@@ -1,7 +1,7 @@
 //! Recurrent state: reading and writing it, and the Mamba layers (llama.cpp b11434 `src/llama-graph.cpp:3587`, `src/models/mamba-base.cpp`).
 
 use super::builder::Builder;
-use super::tensor::{Id, NONE, Op};
+use super::tensor::{Id, Op};
 use crate::gguf::TensorType;
 
 /// The rows of the state that a graph reads.
@@ -174,7 +174,7 @@ impl Builder<'_> {
         }
         let dt = self.project(dt, layer, "ssm_dt");
         let shaped = self.graph.reshape(x, [1, inner, tokens, sequences]);
-        let a = self.weight(layer, "ssm_a").unwrap_or(NONE);
+        let a = self.needed(layer, "ssm_a");
         let all_states = self.state(layer, StatePart::S);
         let all = self.graph.ne(all_states, 1);
         let y = self.read_state_with(
@@ -194,7 +194,7 @@ impl Builder<'_> {
         self.graph.expand(stored);
         let shape = *self.graph.get(shaped);
         let y = self.graph.view_3d(y, [inner, tokens, sequences], [shape.nb[2], shape.nb[3]], 0);
-        let d = self.weight(layer, "ssm_d").unwrap_or(NONE);
+        let d = self.needed(layer, "ssm_d");
         let skipped = self.graph.mul(x, d);
         let y = self.graph.add(y, skipped);
         let z = self.graph.cont(z);
@@ -234,7 +234,7 @@ impl Builder<'_> {
             let stored = self.graph.copy_into(last, into);
             self.graph.expand(stored);
         }
-        let kernel = self.weight(layer, "ssm_conv1d.weight").unwrap_or(NONE);
+        let kernel = self.needed(layer, "ssm_conv1d.weight");
         let ne = [self.graph.ne(kernel, 1), tensor.ne[0] - self.graph.ne(kernel, 0) + 1, tensor.ne[2], 1];
         let mut x = self.graph.push(TensorType::F32, Op::SsmConv, ne, &[all, kernel]);
         if let Some(bias) = self.weight(layer, "ssm_conv1d.bias") {
@@ -277,7 +277,7 @@ impl Builder<'_> {
             Some(bias) => self.graph.add(dt, bias),
             None => dt,
         };
-        let a = self.weight(layer, "ssm_a").unwrap_or(NONE);
+        let a = self.needed(layer, "ssm_a");
         let all_states = self.state(layer, StatePart::S);
         let all = self.graph.ne(all_states, 1);
         let y = self.read_state_with(
@@ -303,7 +303,7 @@ impl Builder<'_> {
             [head * 4, heads * head * 4, tokens * heads * head * 4],
             0,
         );
-        let d = self.weight(layer, "ssm_d").unwrap_or(NONE);
+        let d = self.needed(layer, "ssm_d");
         let skipped = self.graph.mul(x, d);
         let y = self.graph.add(y, skipped);
         let z = self.graph.cont(z);

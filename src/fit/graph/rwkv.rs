@@ -122,7 +122,7 @@ impl Builder<'_> {
 
     /// Between this token and the one before, by a learned share.
     fn lerp(&mut self, change: Id, current: Id, layer: u32, weight: &str) -> Id {
-        let share = self.weight(layer, weight).unwrap_or(NONE);
+        let share = self.needed(layer, weight);
         let part = self.graph.mul(change, share);
         self.graph.add(part, current)
     }
@@ -183,11 +183,11 @@ impl Builder<'_> {
         let a = self.graph.like(Op::Sigmoid, a, &[]);
 
         let by_head = [head, heads, all_tokens, 1];
-        let removed = self.weight(layer, "time_mix_k_k.weight").unwrap_or(NONE);
+        let removed = self.needed(layer, "time_mix_k_k.weight");
         let removed = self.graph.mul(k, removed);
         let removed = self.graph.reshape(removed, by_head);
         let removed = self.graph.like(Op::L2Norm, removed, &[]);
-        let ka = self.weight(layer, "time_mix_k_a.weight").unwrap_or(NONE);
+        let ka = self.needed(layer, "time_mix_k_a.weight");
         let ka = self.graph.mul(k, ka);
         let scaled = self.graph.mul(a, ka);
         let change = self.graph.sub(scaled, ka);
@@ -200,7 +200,7 @@ impl Builder<'_> {
         let output = self.wkv(&[r, w, k, v, negative, added, state], layer);
         let mut current = self.head_norms(output, layer);
         let keyed = self.graph.mul(k, r);
-        let bonus = self.weight(layer, "time_mix_r_k.weight").unwrap_or(NONE);
+        let bonus = self.needed(layer, "time_mix_r_k.weight");
         let bonus = self.graph.reshape(bonus, [head, heads, 1, 1]);
         let keyed = self.graph.mul(keyed, bonus);
         let sums = self.graph.sum_rows(keyed);
@@ -257,7 +257,7 @@ impl Builder<'_> {
         let output = if is_linear {
             self.wkv(&[k, v, r, w, state], layer)
         } else {
-            let first = self.weight(layer, "time_mix_first.weight").unwrap_or(NONE);
+            let first = self.needed(layer, "time_mix_first.weight");
             self.wkv(&[k, v, r, first, w, state], layer)
         };
         let current = if is_linear {
@@ -280,7 +280,7 @@ impl Builder<'_> {
         let narrow = self.graph.reshape(narrow, [rank, 1, 5, tokens]);
         let turned = self.graph.permute(narrow, [0, 1, 3, 2]);
         let turned = self.graph.cont(turned);
-        let second = self.weight(layer, "time_mix_w2.weight").unwrap_or(NONE);
+        let second = self.needed(layer, "time_mix_w2.weight");
         let [rank, wide, _, _] = self.graph.get(second).ne;
         let second = self.graph.reshape(second, [rank, wide, 1, 5]);
         let mut joined = self.graph.mul_mat(second, turned);
@@ -332,7 +332,7 @@ impl Builder<'_> {
         let by_head = self.graph.reshape(output, [head, width / head, tokens, 1]);
         let normed = self.graph.like(Op::Norm, by_head, &[]);
         let normed = self.graph.reshape(normed, flat);
-        let weight = self.weight(layer, "time_mix_ln.weight").unwrap_or(NONE);
+        let weight = self.needed(layer, "time_mix_ln.weight");
         let normed = self.graph.mul(normed, weight);
         self.add_weight(normed, layer, "time_mix_ln.bias")
     }

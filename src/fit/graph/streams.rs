@@ -43,11 +43,11 @@ impl Builder<'_> {
     }
 
     /// How each stream shares in the next block, from all streams of a token.
-    pub(crate) fn stream_scores(&mut self, streams: Id, weight: Option<Id>) -> Id {
+    pub(crate) fn stream_scores(&mut self, streams: Id, weight: Id) -> Id {
         let [width, count, tokens, _] = self.graph.get(streams).ne;
         let flat = self.graph.reshape(streams, [width * count, tokens, 1, 1]);
         let flat = self.graph.rms_norm(flat);
-        self.graph.mul_mat(weight.unwrap_or(NONE), flat)
+        self.graph.mul_mat(weight, flat)
     }
 
     /// One group of the scores: scaled, moved, and made a share.
@@ -60,9 +60,9 @@ impl Builder<'_> {
     /// The block's input, and each stream's share of its output.
     fn before_block(&mut self, streams: Id, layer: u32, block: &str) -> (Id, Id) {
         let count = self.stream_count();
-        let weight = self.weight(layer, &format!("hc_{block}_fn.weight"));
-        let scale = self.weight(layer, &format!("hc_{block}_scale.weight")).unwrap_or(NONE);
-        let base = self.weight(layer, &format!("hc_{block}_base.weight")).unwrap_or(NONE);
+        let weight = self.needed(layer, &format!("hc_{block}_fn.weight"));
+        let scale = self.needed(layer, &format!("hc_{block}_scale.weight"));
+        let base = self.needed(layer, &format!("hc_{block}_base.weight"));
         let scores = self.stream_scores(streams, weight);
         let (tokens, row) = (self.graph.ne(scores, 1), self.graph.nb(scores, 1));
         let part = |builder: &mut Self, at: u64| {
@@ -123,9 +123,9 @@ impl Builder<'_> {
     }
 
     pub(crate) fn last_mix(&mut self, streams: Id) -> Id {
-        let weight = self.global("output_hc_fn.weight");
-        let scale = self.global("output_hc_scale.weight").unwrap_or(NONE);
-        let base = self.global("output_hc_base.weight").unwrap_or(NONE);
+        let weight = self.needed_global("output_hc_fn.weight");
+        let scale = self.needed_global("output_hc_scale.weight");
+        let base = self.needed_global("output_hc_base.weight");
         let scores = self.stream_scores(streams, weight);
         let share = self.stream_share(scores, scale, base);
         let share = self.graph.scale(share);
