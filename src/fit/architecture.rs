@@ -214,6 +214,22 @@ pub struct Style {
     pub post_norm_is_ffn_norm: bool,
     /// The norm after feed-forward belongs to the layer's device.
     pub pins_last_norm: bool,
+    /// The output is the input table itself, in host memory: no second copy of it is made.
+    pub output_is_input: bool,
+    /// Heads are normed even where the file has no weights for it.
+    pub norms_heads_always: bool,
+    /// Each layer's end gets the embeddings once more, scaled by `layer_output_scale`.
+    pub adds_scaled_embedding: bool,
+    /// Q and K are normed by the mean, whatever other norms are.
+    pub norms_heads_by_mean: bool,
+    /// Norms come after attention and feed-forward where the file has `swin_norm`.
+    pub norms_after_if_swin: bool,
+    /// Logits of image tokens are overwritten (Chameleon).
+    pub masks_image_logits: bool,
+    /// Logits are computed of every row.
+    pub keeps_all_rows: bool,
+    /// Layers are passed several times, each time with a cache of its own (`num_loops`).
+    pub loops: bool,
     /// The first layer may have no norm before attention.
     pub first_norm_optional: bool,
     /// Files without `output.weight` have no output at all, where others use the token embeddings a second time.

@@ -110,6 +110,8 @@ impl Model {
         }
         let layers_all =
             whole("block_count").filter(|count| (1..=1024).contains(count)).ok_or_else(|| missing("block_count"))?;
+        let loops = if architecture.style.loops { whole("num_loops").unwrap_or(1).clamp(1, 1024) } else { 1 };
+        let layers_all = layers_all * loops;
         let layers_mtp = whole("nextn_predict_layers").unwrap_or(0).min(layers_all - 1);
         let embedding =
             whole("embedding_length").filter(|value| *value > 0).ok_or_else(|| missing("embedding_length"))?;
@@ -163,6 +165,18 @@ impl Model {
         Ok(model)
     }
 
+    /// How often all layers are passed.
+    pub(crate) fn loops(&self) -> u32 {
+        if self.architecture.style.loops { self.whole("num_loops").unwrap_or(1).clamp(1, 1024) as u32 } else { 1 }
+    }
+
+    /// Whether a pass of all layers ends here, another follows, and a norm stands between.
+    pub(crate) fn ends_loop(&self, layer: u32) -> bool {
+        let each = self.layers_all / self.loops();
+        let skips = self.whole("skip_loop_final_norm").is_some_and(|flag| flag != 0);
+        self.loops() > 1 && (layer + 1).is_multiple_of(each) && layer + 1 < self.layers_all && !skips
+    }
+
     fn take_tensors(&mut self, gguf: &gguf::Model) {
         for tensor in &gguf.tensors {
             let name = &*tensor.name;
@@ -172,7 +186,10 @@ impl Model {
                 Some((number.parse::<u32>().ok().filter(|number| *number < self.layers_all)?, suffix))
             });
             let class = if let Some((layer, suffix)) = layer {
-                self.layer_weights[layer as usize].insert(suffix.into(), index);
+                let each = self.layers_all / self.loops();
+                for pass in (layer..self.layers_all).step_by(each as usize) {
+                    self.layer_weights[pass as usize].insert(suffix.into(), index);
+                }
                 Class::Layer(layer)
             } else {
                 self.other_weights.insert(name.into(), index);

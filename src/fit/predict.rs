@@ -108,6 +108,7 @@ impl<'a> Predictor<'a> {
             settings.flash_attention = FlashAttention::Off;
         }
         let placement = Placement::new(model, &settings, devices)?;
+        refuse_half_measured(model, &placement)?;
         let layers = Layers::candidates(model, &placement);
         let weights = memory::weights(model, &placement, settings.load_mode, settings.mtp);
         Ok(Self {
@@ -329,6 +330,20 @@ impl<'a> Predictor<'a> {
             notes: self.build.note().into_iter().chain(self.model.architecture.notes()).collect(),
         }
     }
+}
+
+/// What is known to be off is not planned.
+fn refuse_half_measured(model: &Model, placement: &Placement) -> Result<(), FitError> {
+    let is_swin =
+        model.architecture.style.norms_after_if_swin && model.whole("swin_norm").is_some_and(|flag| flag != 0);
+    if is_swin && placement.layers.contains(&Place::Host) {
+        return Err(FitError::Refused {
+            name: model.architecture.name.clone(),
+            why: "with norms after attention (`swin_norm`) is planned with all layers on GPUs only".to_owned(),
+            instead: "give `-ngl all` and larger or more cards".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Logits of each row that is put out, bytes; for embeddings, of each row of a batch and beside its embedding, though nothing

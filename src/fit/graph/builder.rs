@@ -10,6 +10,9 @@ use crate::fit::model::Model;
 use crate::fit::placement::Placement;
 use crate::gguf::TensorType;
 
+/// Chameleon's image tokens (`src/models/chameleon.cpp:186`).
+const IMAGE_TOKENS: u64 = 8192;
+
 /// How many tokens, sequences and outputs a reserved graph has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Batch {
@@ -355,7 +358,7 @@ impl<'a> Builder<'a> {
         let up = self.project(current, layer, &format!("ffn_up{suffix}"));
         let has_gate = self.has(layer, &format!("ffn_gate{suffix}.weight"));
         let hidden = if has_gate { self.project(current, layer, &format!("ffn_gate{suffix}")) } else { up };
-        let activated = match activation {
+        let mut activated = match activation {
             Activation::Gated if has_gate && self.clamps("swiglu_clamp_shexp", layer) => self.clamped(hidden, up),
             Activation::Gated if has_gate => self.graph.glu_split(hidden, up),
             Activation::Situ if has_gate => self.situ(hidden, up),
@@ -366,6 +369,9 @@ impl<'a> Builder<'a> {
             }
             Activation::Gated | Activation::Plain | Activation::Situ => self.graph.unary(hidden),
         };
+        if suffix.is_empty() && self.has(layer, "ffn_sub_norm.weight") {
+            activated = self.layer_norm(activated, layer, "ffn_sub_norm");
+        }
         self.project(activated, layer, &format!("ffn_down{suffix}"))
     }
 
@@ -429,6 +435,11 @@ impl<'a> Builder<'a> {
         if let Some(bias) = self.global("output.bias") {
             logits = self.graph.add(logits, bias);
         }
+        if self.model.architecture.style.masks_image_logits {
+            let masked = self.graph.plain(TensorType::F32, [IMAGE_TOKENS, 1, 1, 1]);
+            let masked = self.graph.like(Op::Clamp, masked, &[]);
+            logits = self.graph.like(Op::Set, logits, &[masked]);
+        }
         if self.has_factor("logit_scale") || self.model.architecture.style.scales_logits_always {
             logits = self.graph.scale(logits);
         }
@@ -443,6 +454,9 @@ impl<'a> Builder<'a> {
     }
 
     pub(crate) fn output_weight(&mut self) -> Id {
+        if self.model.architecture.style.output_is_input {
+            return self.token_table();
+        }
         if let Some(output) = self.global("output.weight") {
             return output;
         }

@@ -43,6 +43,8 @@ pub struct Experts {
     pub weights_first: bool,
     /// Experts are chosen by the logits themselves (llama4).
     pub selects_by_logits: bool,
+    /// Experts are chosen by a sigmoid of the logits, whatever their weights are made by.
+    pub selects_by_sigmoid: bool,
     /// The last projection's input must not be rounded: CUDA leaves it to the host (`ggml-cuda.cu:5308`).
     pub precise_down: bool,
     /// A file without `expert_gating_func` means a sigmoid.
@@ -77,9 +79,25 @@ impl Builder<'_> {
 
     /// Routed experts; `logits` where the architecture computes them in its own way.
     pub(crate) fn experts(&mut self, current: Id, layer: u32, logits: Option<Id>) -> Id {
+        let used = self.model.whole_at("expert_used_count", layer).unwrap_or(1).max(1);
+        self.experts_of(current, layer, logits, "exps", used)
+    }
+
+    /// Experts, and on what they give, the small experts that each group of them shares (`GroveMoE`).
+    pub(crate) fn experts_and_shared_chunks(&mut self, current: Id, layer: u32) -> Id {
+        let logits = self.multiply(current, layer, "ffn_gate_inp");
+        let routed = self.experts(current, layer, Some(logits));
+        let each = self.model.whole("experts_per_group").unwrap_or(1).max(1);
+        let chunks = self.graph.ne(logits, 0) / each;
+        let used = self.model.whole_at("expert_used_count", layer).unwrap_or(1).clamp(1, chunks.max(1));
+        let shared = self.experts_of(routed, layer, Some(logits), "chexps", used);
+        let shared = self.graph.scale(shared);
+        self.graph.add(routed, shared)
+    }
+
+    fn experts_of(&mut self, current: Id, layer: u32, logits: Option<Id>, family: &str, used: u64) -> Id {
         let how = self.model.architecture.experts;
         let (embedding, tokens) = (self.graph.ne(current, 0), self.graph.ne(current, 1));
-        let used = self.model.whole_at("expert_used_count", layer).unwrap_or(1).max(1);
         let mut logits = logits.unwrap_or_else(|| self.multiply(current, layer, "ffn_gate_inp"));
         if let Some(bias) = self.weight(layer, "ffn_gate_inp.bias") {
             logits = self.graph.add(logits, bias);
@@ -103,8 +121,17 @@ impl Builder<'_> {
         if how.selects_by_logits {
             selection = logits;
         }
+        if how.selects_by_sigmoid {
+            selection = self.graph.like(Op::Sigmoid, logits, &[]);
+        }
         selection = self.expert_groups(selection, count, tokens);
-        let chosen = if given == NONE { self.graph.argsort_top_k(selection, used) } else { given };
+        let mut chosen = if given == NONE { self.graph.argsort_top_k(selection, used) } else { given };
+        if family != "exps" {
+            // An expert's number becomes its group's.
+            let numbers = self.graph.cast(chosen, TensorType::F32);
+            let numbers = self.graph.scale(numbers);
+            chosen = self.graph.cast(numbers, TensorType::I32);
+        }
         let probabilities = self.graph.reshape(probabilities, [1, count, tokens, 1]);
         let weights = self.graph.get_rows(probabilities, chosen);
         let weights = self.expert_weights(weights, used, tokens, gating);
@@ -115,8 +142,8 @@ impl Builder<'_> {
             let repeated = self.graph.repeat(input, [embedding, used, tokens, 1]);
             input = self.graph.mul(repeated, weights);
         }
-        let hidden = self.expert_hidden(input, layer, chosen);
-        let mut output = self.multiply_experts(hidden, layer, "ffn_down_exps", chosen);
+        let hidden = self.expert_hidden(input, layer, chosen, family);
+        let mut output = self.multiply_experts(hidden, layer, &format!("ffn_down_{family}"), chosen);
         self.graph.get_mut(output).host_only = how.precise_down;
         if !how.weights_first {
             output = self.graph.mul(output, weights);
@@ -186,9 +213,9 @@ impl Builder<'_> {
         result
     }
 
-    fn expert_hidden(&mut self, input: Id, layer: u32, chosen: Id) -> Id {
-        if self.has(layer, "ffn_gate_up_exps.weight") {
-            let joined = self.multiply_experts(input, layer, "ffn_gate_up_exps", chosen);
+    fn expert_hidden(&mut self, input: Id, layer: u32, chosen: Id, family: &str) -> Id {
+        if self.has(layer, &format!("ffn_gate_up_{family}.weight")) {
+            let joined = self.multiply_experts(input, layer, &format!("ffn_gate_up_{family}"), chosen);
             let tensor = *self.graph.get(joined);
             let half = tensor.ne[0] / 2;
             let ne = [half, tensor.ne[1], tensor.ne[2]];
@@ -197,9 +224,9 @@ impl Builder<'_> {
             let up = self.graph.view_3d(joined, ne, nb, half * tensor.nb[0]);
             return self.graph.glu_split(gate, up);
         }
-        let up = self.multiply_experts(input, layer, "ffn_up_exps", chosen);
-        if self.has(layer, "ffn_gate_exps.weight") {
-            let gate = self.multiply_experts(input, layer, "ffn_gate_exps", chosen);
+        let up = self.multiply_experts(input, layer, &format!("ffn_up_{family}"), chosen);
+        if self.has(layer, &format!("ffn_gate_{family}.weight")) {
+            let gate = self.multiply_experts(input, layer, &format!("ffn_gate_{family}"), chosen);
             if self.model.architecture.experts.activation == Activation::Situ {
                 return self.situ(gate, up);
             }
@@ -236,6 +263,9 @@ impl Builder<'_> {
     pub(crate) fn feed_forward_or_experts(&mut self, current: Id, layer: u32) -> Id {
         if !self.has(layer, "ffn_gate_inp.weight") {
             return self.feed_forward(current, layer, "", self.model.architecture.style.activation);
+        }
+        if self.has(layer, "ffn_up_chexps.weight") {
+            return self.experts_and_shared_chunks(current, layer);
         }
         let routed = self.experts(current, layer, None);
         if !self.has(layer, "ffn_up_shexp.weight") {

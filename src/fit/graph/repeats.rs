@@ -34,7 +34,9 @@ impl Layers {
         // Each layer's own input is copied to its device before the first of them: no layer leaves what it found.
         let everywhere = placement.layers.iter().all(|place| Some(place) == placement.layers.first());
         let mut candidates = Vec::new();
-        if everywhere || model.weight("per_layer_token_embd.weight").is_none() {
+        // A weight that was copied for one pass is there for the next.
+        let passes_once = model.loops() == 1;
+        if passes_once && (everywhere || model.weight("per_layer_token_embd.weight").is_none()) {
             let kinds: Vec<u64> = (0..model.layers()).map(|layer| kind(model, placement, layer)).collect();
             candidates.extend(PERIODS.map(|period| Self::without_repeats(&kinds, period)));
         }

@@ -56,6 +56,11 @@ impl Builder<'_> {
             let gated = self.attention_times_gate(attended, normed, layer);
             return self.multiply(gated, layer, "attn_output");
         }
+        if self.has(layer, "attn_sub_norm.weight") {
+            let attended = self.attend(inputs, layer, q, k, v, Attention { output: None, sinks, ..Attention::PLAIN });
+            let normed = self.layer_norm(attended, layer, "attn_sub_norm");
+            return self.project(normed, layer, "attn_output");
+        }
         let attended = self.attend(inputs, layer, q, k, v, Attention { sinks, ..Attention::PLAIN });
         let scaled = self.model.number("attention.value_scale").is_some_and(|scale| (scale - 1.0).abs() > f64::EPSILON);
         if scaled { self.graph.scale(attended) } else { attended }
@@ -108,7 +113,16 @@ impl Builder<'_> {
 
     /// Norms each head of Q or K where the model has weights for it.
     pub(crate) fn head_norm(&mut self, current: Id, layer: u32, name: &str) -> Id {
-        if self.has(layer, &format!("{name}.weight")) { self.layer_norm(current, layer, name) } else { current }
+        let style = self.model.architecture.style;
+        if !self.has(layer, &format!("{name}.weight")) && !style.norms_heads_always {
+            return current;
+        }
+        if !style.norms_heads_by_mean {
+            return self.layer_norm(current, layer, name);
+        }
+        let weight = self.weight(layer, &format!("{name}.weight"));
+        let bias = self.weight(layer, &format!("{name}.bias"));
+        self.norm_op(Op::Norm, current, weight, bias, Some(layer))
     }
 
     /// Projections whose whole rows are normed before they become heads.

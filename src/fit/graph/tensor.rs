@@ -42,6 +42,7 @@ pub(crate) enum Op {
     GetRows,
     SetRows,
     Copy,
+    Set,
     Cont,
     Concat,
     Repeat,
@@ -282,6 +283,11 @@ impl Graph {
         let id = self.push(kind, Op::None, ne, &[]);
         self.get_mut(id).is_input = true;
         id
+    }
+
+    /// A leaf that nobody fills.
+    pub(crate) fn plain(&mut self, kind: TensorType, ne: [u64; 4]) -> Id {
+        self.push(kind, Op::None, ne, &[])
     }
 
     pub(crate) fn resident(&mut self, kind: TensorType, ne: [u64; 4], home: Home) -> Id {

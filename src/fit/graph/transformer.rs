@@ -10,6 +10,7 @@ impl Builder<'_> {
         let style = self.model.architecture.style;
         let embedded = self.input_embedding(style.scales_embedding);
         let mut current = self.prepared_embedding(embedded);
+        let start = current;
         if self.has_temperature() {
             self.input_attention_scale();
         }
@@ -17,7 +18,9 @@ impl Builder<'_> {
         let inputs = if encodes { self.batch_inputs() } else { self.attention_inputs() };
         for layer in self.layers.clone() {
             current = self.transformer_layer(&inputs, current, layer);
+            current = self.add_scaled_embedding(current, start, layer);
             current = self.add_deepstack(current, embedded, layer);
+            current = self.loop_norm(current, layer);
             self.end_layer(current);
         }
         if encodes {
@@ -67,8 +70,8 @@ impl Builder<'_> {
         if self.model.heads[layer as usize] == 0 {
             return self.layer_without_attention(input, layer);
         }
-        let last = self.is_last(layer) && !style.rows_late && !style.rows_after_norm;
-        let no_norm = style.norms_after || style.first_norm_optional && !self.has(layer, "attn_norm.weight");
+        let last = self.is_last(layer) && !style.rows_late && !style.rows_after_norm && !style.keeps_all_rows;
+        let no_norm = self.norms_after() || style.first_norm_optional && !self.has(layer, "attn_norm.weight");
         let mut normed = if no_norm { input } else { self.layer_norm(input, layer, "attn_norm") };
         let mut logits = style.routes_early.then(|| self.multiply(input, layer, "ffn_gate_inp"));
         let attends_from =
@@ -102,7 +105,7 @@ impl Builder<'_> {
         };
         let fed_from = match self.norm_before_feed_forward(layer) {
             None if style.feeds_from_attention_norm => normed,
-            _ if style.norms_after => middle,
+            _ if self.norms_after() => middle,
             name => self.layer_norm(middle, layer, name.unwrap_or("ffn_norm")),
         };
         let mut fed = self.fed(fed_from, layer, logits);
@@ -156,6 +159,9 @@ impl Builder<'_> {
 
     fn after_attention(&mut self, attended: Id, layer: u32) -> Id {
         let style = self.model.architecture.style;
+        if self.is_swin() {
+            return self.layer_norm(attended, layer, "attn_norm");
+        }
         let name = if style.attn_output_norm_is_post_norm { "attn_output_norm" } else { "post_attention_norm" };
         let Some(weight) = self.weight(layer, &format!("{name}.weight")).filter(|_| !style.post_norm_is_ffn_norm)
         else {
@@ -166,6 +172,9 @@ impl Builder<'_> {
     }
 
     fn after_feed_forward(&mut self, fed: Id, layer: u32) -> Id {
+        if self.is_swin() {
+            return self.layer_norm(fed, layer, "ffn_norm");
+        }
         let weight =
             self.weight(layer, "post_ffw_norm.weight").or_else(|| self.weight(layer, "layer_output_norm.weight"));
         let Some(weight) = weight else { return fed };
@@ -216,6 +225,35 @@ impl Builder<'_> {
         let row = self.graph.nb(embedded, 1);
         let part = self.graph.view_2d(embedded, width, tokens, row, u64::from(layer + 1) * width * 4);
         self.graph.add(current, part)
+    }
+
+    fn norms_after(&self) -> bool {
+        self.model.architecture.style.norms_after || self.is_swin()
+    }
+
+    /// Chameleon 34B norms what attention and feed-forward give, not what they take.
+    fn is_swin(&self) -> bool {
+        self.model.architecture.style.norms_after_if_swin && self.has_factor("swin_norm")
+    }
+
+    /// Talkie lets every layer hear the beginning.
+    fn add_scaled_embedding(&mut self, current: Id, start: Id, layer: u32) -> Id {
+        if !self.model.architecture.style.adds_scaled_embedding {
+            return current;
+        }
+        let Some(scale) = self.weight(layer, "layer_output_scale.weight") else { return current };
+        let start = if self.is_last(layer) { self.output_rows_of(start) } else { start };
+        let part = self.graph.mul(start, scale);
+        self.graph.add(current, part)
+    }
+
+    /// The norm between two passes of all layers.
+    fn loop_norm(&mut self, current: Id, layer: u32) -> Id {
+        if !self.model.ends_loop(layer) {
+            return current;
+        }
+        let weight = self.global("output_norm.weight");
+        self.norm_op(self.norm_kind(), current, weight, None, Some(layer))
     }
 
     /// Granite scales what it adds to the residual.

@@ -27,16 +27,17 @@ UNUSUAL = (r"\.(scale|input_scale|scale_inv)$|lora_[ab]|gate_up_exps|ffn_gate_up
 def make(name, folder):
     """The sparse file of one model."""
     model = MODELS[name]
-    meta, out = folder / f"{name}.meta", folder / f"{name}-Q4_K_M.gguf"
+    kind, kind_name = model.get("file_type", (15, "Q4_K_M"))
+    meta, out = folder / f"{name}.meta", folder / f"{name}-{kind_name}.gguf"
     if out.exists():
         return out
     writer = gguf.GGUFWriter(str(meta), model["architecture"])
     writer.add_string("general.name", name)
     prefix = model["architecture"] + "."
     for key, value in model["keys"].items():
-        kind = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string,
+        add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string,
                 list: writer.add_array}[type(value)]
-        kind(key if key.startswith(("xielu.", "tokenizer.")) else prefix + key, value)
+        add(key if key.startswith(("xielu.", "tokenizer.")) else prefix + key, value)
     tokens = [f"t{i}" for i in range(model["vocabulary"])]
     tokens[3] = "<0x0A>"
     writer.add_tokenizer_model(model.get("tokenizer", "llama"))
@@ -50,7 +51,7 @@ def make(name, folder):
     environment = dict(os.environ, MK_ALLOC="1", LLAMA_LIBDIR=str(library), FAKE_GPUS="BIG:8388608:9.0",
                        LD_LIBRARY_PATH=f"{RIG}/lib:{library}")
     without = "|".join(filter(None, [model.get("unusual", UNUSUAL), model["without"]]))
-    done = subprocess.run([str(RIG / "bin11434/mkmodel"), str(meta), str(out), "15", without], env=environment,
+    done = subprocess.run([str(RIG / "bin11434/mkmodel"), str(meta), str(out), str(kind), without], env=environment,
                           capture_output=True, text=True)
     meta.unlink()
     if (model.get("joined") or model.get("tables")) and not done.returncode:

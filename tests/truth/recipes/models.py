@@ -154,6 +154,21 @@ encoder("Llama-Embed-Nemotron-8B", "llama-embed", 128256, 131072, 4096, 32, 1433
 encoder("EmbeddingGemma-300M", "gemma-embedding", 262144, 2048, 768, 24, 1152, 3, 1, [BIASES, JOINED, TIED, r"^dense"], kv_heads=1, types=0, attention__sliding_window=257, **heads(256))
 encoder("EmbeddingGemma-300M-Dense", "gemma-embedding", 262144, 2048, 768, 24, 1152, 3, 1, [BIASES, JOINED, TIED], kv_heads=1, types=0, attention__sliding_window=257, dense_2_feat_in=768, dense_2_feat_out=3072, dense_3_feat_in=3072, dense_3_feat_out=768, **heads(256))
 
+# Decoders with something of their own.
+BITNET = r"\.(scale|input_scale|scale_inv)$|lora_[ab]|^cls"
+WIDE = r"\.(scale|input_scale|scale_inv)$|lora_[ab]|^cls|_exps_scale|gate_up_exps"
+model("BitNet-b1.58-3B", "bitnet", 32002, shape(2048, 3200, 26, 8640, 32, 32), [BIASES, ROPE_FACTORS, JOINED, r"^output\.weight"], unusual=BITNET)
+model("GroveMoE-33B", "grovemoe", 151936, shape(131072, 2048, 12, 6144, 32, 4, expert_chunk_feed_forward_length=128, experts_per_group=2, expert_group_scale=0.05, **experts(128, 8, 768), **heads(128)), PLAIN)
+model("Talkie-13B", "talkie", 65536, shape(8192, 5120, 10, 13696, 40, 40, logit_scale=0.5, rope__dimension_count=128, **heads(128)), PLAIN)
+model("Nanbeige-4.1-3B", "nanbeige", 166144, shape(65536, 2560, 10, 10496, 20, 4, rope__dimension_count=128, **heads(128)), PLAIN)
+model("Nanbeige-Looped-3B", "nanbeige", 166144, shape(65536, 2560, 8, 10496, 20, 4, rope__dimension_count=128, num_loops=2, **heads(128)), PLAIN)
+model("Chameleon-7B", "chameleon", 65536, shape(4096, 4096, 12, 11008, 32, 32), [r"(attn_[qkv]|attn_output|ffn_[a-z]+)\.bias", ROPE_FACTORS, JOINED])
+model("Chameleon-34B", "chameleon", 65536, shape(4096, 8192, 6, 22016, 64, 8, swin_norm=True), [r"(attn_[qkv]|attn_output|ffn_[a-z]+)\.bias", ROPE_FACTORS, JOINED])
+model("CogVLM-17B", "cogvlm", 32000, shape(8192, 4096, 10, 14336, 32, 32, rope__dimension_count=128), [BIASES, ROPE_FACTORS, PARTS])
+model("Maple-20B-A3B", "maple", 128000, shape(131072, 2048, 12, 6144, 32, 4, attention__sliding_window=1024, attention__sliding_window_pattern=[one % 4 != 3 for one in range(12)], swiglu_clamp_exp=[7.0] * 12, **experts(128, 8, 768), **heads(128)), PLAIN, windowed=True)
+model("Muse-Glimmer-30B", "muse-glimmer", 128000, shape(131072, 4096, 12, 14336, 32, 8, attention__sliding_window=1024, logit_scale=0.5, final_logit_softcapping=30.0, rope__dimension_count=128, **heads(128)), PLAIN, windowed=True)
+model("BitNet-b1.58-3B-Ternary", "bitnet", 32002, shape(2048, 3200, 26, 8640, 32, 32), [BIASES, ROPE_FACTORS, JOINED, r"^output\.weight"], unusual=BITNET, file_type=(37, "TQ2_0"))
+
 # Latent attention of further kinds.
 LATENT = [MOE_BIASES, ROPE_FACTORS, JOINED, r"attn_kv_b\.", r"attn_q\."]
 model("Mistral-Small-4", "mistral4", 131072, shape(262144, 4096, 12, 12288, 32, 1, leading_dense_block_count=0, attention__q_lora_rank=1024, attention__kv_lora_rank=256, attention__key_length_mla=128, attention__value_length_mla=128, attention__temperature_scale=0.1, attention__temperature_length=8192, rope__dimension_count=64, expert_shared_count=1, **experts(128, 4, 2048, expert_gating_func=1, expert_weights_norm=True, expert_weights_scale=1.0), **heads(320, 256)), LATENT, unusual=JOINED_EXPERTS)
