@@ -7,7 +7,7 @@ use std::path::Path;
 use llama_doctor::fit::build::Build;
 use llama_doctor::fit::settings::{Device, Settings};
 use llama_doctor::fit::{self, FitError};
-use llama_doctor::gguf::{Bytes as _, Header, Model};
+use llama_doctor::gguf::{Header, Model};
 use llama_doctor::units::{Bytes, MIB};
 
 /// A header of `tests/truth/` in which `from` is called `to`, as long.
@@ -20,7 +20,7 @@ fn renamed(header: &str, from: &str, to: &str) -> Model {
         }
     }
     let header = Header::read(&bytes).unwrap();
-    Model::join(vec![("model.gguf".to_owned(), bytes.len(), header)]).unwrap()
+    Model::join(vec![("model.gguf".to_owned(), u64::try_from(bytes.len()).unwrap(), header)]).unwrap()
 }
 
 #[test]
