@@ -30,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) v_by_column: bool,
     /// Residual streams are mixed by many ops: the one for it would run on another device than its layer.
     pub(crate) mixes_apart: bool,
+    /// The graph of a full cache, where it differs from the one that is reserved.
+    pub(crate) is_full: bool,
     pub(crate) cache_on_gpu: bool,
     pub(crate) kind_k: TensorType,
     pub(crate) kind_v: TensorType,
@@ -117,6 +119,7 @@ impl Context {
             flash_attention: true,
             v_by_column: settings.flash_attention == FlashAttention::Off,
             mixes_apart: false,
+            is_full: false,
             cache_on_gpu: settings.kv_offload,
             kind_k: kind_of(settings.cache_type_k),
             kind_v: kind_of(settings.cache_type_v),

@@ -20,6 +20,7 @@ use super::memory;
 use super::model::Model;
 use super::placement::Placement;
 use super::settings::{CacheType, Device, FlashAttention, Settings};
+use crate::units::Bytes;
 
 /// What llama.cpp's memory breakdown shows for a device, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -174,6 +175,7 @@ impl<'a> Predictor<'a> {
         let probes = settings.flash_attention == FlashAttention::Auto && !quantized_v;
         let mut compute = vec![0; self.placement.used.len() + 1];
         let mut attention_stays = true;
+        let mut growth = 0;
         for variant in self.build.variants() {
             let replay = |context: &Context| {
                 Replay {
@@ -203,10 +205,15 @@ impl<'a> Predictor<'a> {
                 result = replay(&apart);
                 result.attention_stays = attention;
             }
+            if self.model.architecture.graph == GraphKind::MinimaxM3 && context.chooses_blocks() {
+                let full = replay(&Context { is_full: true, ..context });
+                let each = full.peaks.iter().zip(&result.peaks).take(self.placement.used.len());
+                growth = each.map(|(full, reserved)| full.saturating_sub(*reserved)).fold(growth, u64::max);
+            }
             attention_stays &= result.attention_stays;
             compute.iter_mut().zip(result.peaks).for_each(|(most, peak)| *most = (*most).max(peak));
         }
-        Ok(self.assemble(&Parts { context, compute, attention_stays }))
+        Ok(self.assemble(&Parts { context, compute, attention_stays, growth }))
     }
 
     /// Kernels that decoding one token starts, with `prediction`'s context and way of attention.
@@ -285,7 +292,7 @@ impl<'a> Predictor<'a> {
 
     fn assemble(&self, parts: &Parts) -> Prediction {
         let Self { model, devices, placement, weights: (weights, host_name), .. } = self;
-        let Parts { context, compute, attention_stays } = parts;
+        let Parts { context, compute, attention_stays, growth } = parts;
         let (kv, kv_bytes) = memory::kv_cache(model, self.part_layers(), context, placement);
         let (state, recurrent_bytes) = self.state(context);
         let mut device_memory: Vec<DeviceMemory> =
@@ -327,9 +334,19 @@ impl<'a> Predictor<'a> {
                     Place::Host => LayerPlace::Host,
                 })
                 .collect(),
-            notes: self.build.note().into_iter().chain(self.model.architecture.notes()).collect(),
+            notes: self.build.note().into_iter().chain(self.model.architecture.notes()).chain(grows(*growth)).collect(),
         }
     }
+}
+
+/// What a user should leave free where the reserved buffer is not the last word.
+fn grows(bytes: u64) -> Option<String> {
+    (bytes > 0).then(|| {
+        format!(
+            "llama.cpp reserves for an empty cache: while the context fills, it takes up to {} more on a GPU; slots that share one cache take none",
+            Bytes(bytes)
+        )
+    })
 }
 
 /// What is known to be off is not planned.
@@ -372,6 +389,8 @@ struct Parts {
     context: Context,
     compute: Vec<u64>,
     attention_stays: bool,
+    /// The most that a GPU's compute buffer grows while the context fills, bytes.
+    growth: u64,
 }
 
 fn check_types(model: &Model, context: &Context) -> Result<(), FitError> {

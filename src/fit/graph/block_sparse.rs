@@ -10,7 +10,8 @@ use crate::gguf::TensorType;
 
 /// The slot of a layer's indexer keys beside its K and V.
 const INDEXER_CACHE: u8 = 2;
-/// Positions that the reserved graph counts with: those of an empty cache (`src/llama-kv-cache-msa.cpp:250`).
+/// Positions that the reserved graph counts with: those of an empty cache (`src/llama-kv-cache-msa.cpp:250`). While the cache
+/// fills they become more, and the graph outgrows its buffer.
 const RESERVED_POSITIONS: u64 = 256;
 
 /// What all layers that choose blocks read.
@@ -30,7 +31,7 @@ struct Blocks {
 
 impl Context {
     /// Layers choose blocks where flash attention is on and streams are apart; else they see everything.
-    const fn chooses_blocks(&self) -> bool {
+    pub(crate) const fn chooses_blocks(&self) -> bool {
         self.flash_attention && (self.sequences == 1 || !self.unified)
     }
 }
@@ -81,7 +82,8 @@ impl Builder<'_> {
     fn block_inputs(&mut self, inputs: &AttentionInputs) -> Blocks {
         let tokens = self.batch.tokens;
         let [cells, each, _, streams] = self.graph.get(inputs.full.mask).ne;
-        let positions = RESERVED_POSITIONS.next_multiple_of(self.model.block());
+        let positions = if self.context.is_full { self.context.cells_per_sequence } else { RESERVED_POSITIONS };
+        let positions = positions.next_multiple_of(self.model.block());
         let indexer_rows = self.graph.input(TensorType::I64, [tokens, 1, 1, 1]);
         let bias = self.graph.input(TensorType::F32, [positions / self.model.block(), tokens, 1, 1]);
         let position_mask = self.graph.input(TensorType::F32, [positions, tokens, 1, 1]);
