@@ -205,12 +205,12 @@ const SERVER: &str = if cfg!(windows) { "llama-server.exe" } else { "llama-serve
 pub(super) fn current_server(program: &Program) -> Result<ServerProgram, Failure> {
     let current = Store::new(program.home()?).current()?;
     if let Some(build) = current
-        && let Some(file) = build.receipt.files.keys().find(|file| file.rsplit('/').next() == Some(SERVER))
+        && let Some(path) = build.server()
     {
         // The build's own folder, not `current`: a later build may know other flags.
-        let path = absolute(&build.path.join(file))?;
-        let at_hand = at_hand::beside(&path);
-        return Ok(ServerProgram { path, build: build.receipt.tag.parse().ok(), cuda: at_hand.cuda });
+        let path = absolute(&path)?;
+        let cuda = at_hand::cuda_beside(&path, build.receipt.cuda.as_ref());
+        return Ok(ServerProgram { path, build: build.receipt.tag.parse().ok(), cuda });
     }
     Ok(ServerProgram::at(which::which(SERVER).unwrap_or_else(|_| SERVER.into())))
 }

@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use super::InstallError;
+use super::receipt::Receipt;
 use super::store::{Installed, Store, StoreLock};
+use crate::build::at_hand::KnownCuda;
 use crate::host::replace;
 
 /// Remembered activations. Nobody goes back further.
@@ -79,8 +81,12 @@ impl Store {
         Ok(replace::write(&self.pointer(), format!("{}\r\n", build.receipt.id).as_bytes())?)
     }
 
-    /// Puts a build to use. The caller has proven it.
+    /// Puts a build to use. The caller has proven it; what plans need of its CUDA code is read once, here.
     pub fn activate(&self, build: &Installed, _: &StoreLock) -> Result<(), InstallError> {
+        let cuda = build.server().as_deref().and_then(KnownCuda::beside);
+        if cuda != build.receipt.cuda {
+            Receipt { cuda, ..build.receipt.clone() }.write(&build.path)?;
+        }
         self.point_to(build)?;
         let mut history = self.history()?;
         if history.last() != Some(&build.receipt.id) {
@@ -141,7 +147,7 @@ fn shim(program: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::install::receipt::{Receipt, SCHEMA};
+    use crate::install::receipt::SCHEMA;
 
     fn build(store: &Store, id: &str, content: &str) -> Installed {
         let staging = store.staging(id).unwrap();
@@ -163,6 +169,7 @@ mod tests {
             .into(),
             links: std::collections::BTreeMap::new(),
             repaired: Vec::new(),
+            cuda: None,
         };
         store.commit(&staging, receipt).unwrap()
     }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::InstallError;
+use crate::build::at_hand::KnownCuda;
 use crate::net::digest::Sha256Digest;
 
 pub const FILE_NAME: &str = "llama-doctor.json";
@@ -51,6 +52,9 @@ pub struct Receipt {
     /// Links that were mended, one sentence each.
     #[serde(default)]
     pub repaired: Vec<String>,
+    /// What the proof read of its CUDA backend; absent in receipts of earlier versions, and without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuda: Option<KnownCuda>,
 }
 
 impl Receipt {

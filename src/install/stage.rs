@@ -67,6 +67,7 @@ fn install_with(
         files: BTreeMap::new(),
         links: BTreeMap::new(),
         repaired: Vec::new(),
+        cuda: None,
     };
     let result = fill(&staging, archives, &mut receipt);
     if let Err(error) = result {

@@ -30,6 +30,15 @@ pub struct Installed {
     pub receipt: Receipt,
 }
 
+impl Installed {
+    /// Its llama-server.
+    pub fn server(&self) -> Option<PathBuf> {
+        const NAME: &str = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
+        let file = self.receipt.files.keys().find(|file| file.rsplit('/').next() == Some(NAME));
+        file.map(|file| self.path.join(file))
+    }
+}
+
 /// Held while builds are changed. The system drops it when its holder dies.
 #[derive(Debug)]
 pub struct StoreLock {
