@@ -15,7 +15,10 @@ pub(super) fn pick(runs: &[BenchRun], prefer: Option<Preference>) -> (Option<usi
     let score = |run: &BenchRun| match prefer {
         None | Some(Preference::Context) => f64::from(run.server.context),
         Some(Preference::Speed) => run.measured.tokens_per_second,
-        Some(Preference::Quality) => run.measured.quality.as_ref().map_or(1.0, |quality| quality.agreement),
+        Some(Preference::Quality) => match &run.measured.quality {
+            Some(quality) => quality.agreement,
+            None => f64::from(u8::from(run.cache_name() == "f16")),
+        },
     };
     let what = match prefer {
         None | Some(Preference::Context) => "the largest context",
@@ -28,12 +31,13 @@ pub(super) fn pick(runs: &[BenchRun], prefer: Option<Preference>) -> (Option<usi
         Some((index, run)) => {
             let quality = match &run.measured.quality {
                 Some(quality) => format!("{}; {}", quality.verdict, quality.confidence),
-                None if run.cache_name() == "f16" => "f16 itself".to_owned(),
-                None => "not compared".to_owned(),
+                None => "f16 itself".to_owned(),
             };
             let context = grouped(u64::from(run.server.context));
             let name = &run.config;
-            (Some(index), format!("{name}, with {context} tokens: {what} of those whose quality holds ({quality})"))
+            let held = if compared { format!(" of those whose quality holds ({quality})") } else { String::new() };
+            let open = if compared { "" } else { "; quality was not compared" };
+            (Some(index), format!("{name}, with {context} tokens: {what}{held}{open}"))
         }
         None => (None, "None keeps both its promise and f16's quality".to_owned()),
     }
