@@ -332,6 +332,19 @@ fn a_draft_and_a_projector_add_up_on_each_card() {
     }
 }
 
+/// The line to paste plans the same server.
+#[test]
+fn the_launch_line_keeps_the_draft() {
+    let output = run("fit qwen2.5-14b-instruct --gpu rtx-3090 -md qwen2.5-3b-instruct -ctkd q8_0 --cache-ram 512");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| line.starts_with("Launch it")).unwrap();
+    for words in
+        ["-md bartowski/Qwen2.5-3B-Instruct-GGUF/", "--spec-type draft-simple", "-ctkd q8_0", "--cache-ram 512"]
+    {
+        assert!(line.contains(words), "{line}");
+    }
+}
+
 #[test]
 fn what_cannot_draft_is_refused() {
     let folder = tempfile::tempdir().unwrap();

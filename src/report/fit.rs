@@ -317,8 +317,30 @@ fn launch(plan: &Plan, option: &PlanOption, models: &[String]) -> String {
         if server.batch != 2048 {
             words.push(format!("-b {}", server.batch));
         }
+        words.extend(beside(&server.arguments));
     }
     format!("llama-doctor launch {}", words.join(" "))
+}
+
+/// The flags for a draft, a projector, and what is kept in RAM, as they were asked for.
+fn beside(arguments: &[String]) -> Vec<String> {
+    const FLAGS: [&str; 8] = [
+        "--mmproj",
+        "--spec-type",
+        "--spec-draft-n-max",
+        "-ctkd",
+        "-ctvd",
+        "-ngld",
+        "--ctx-checkpoints",
+        "--cache-ram",
+    ];
+    let value = |flag: &str| arguments.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1].as_str());
+    let draft = value("-md").map(|file| match value("--hf-repo-draft") {
+        Some(repository) => format!("-md {repository}/{file}"),
+        None => format!("-md {file}"),
+    });
+    let others = FLAGS.into_iter().filter_map(|flag| Some(format!("{flag} {}", value(flag)?)));
+    draft.into_iter().chain(others).collect()
 }
 
 fn remedies(text: &mut String, plan: &Plan) {
