@@ -1,6 +1,7 @@
 //! From models, wishes and GPUs to the plan: every option searched, compared, and one recommended.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 
 use super::choice::{self, Preference};
 use super::need::Need;
@@ -60,6 +61,14 @@ pub(crate) const SHORT: u64 = 4096;
 /// The first port of a plan; further servers take the next ones.
 const FIRST_PORT: u16 = 8080;
 
+/// Searches of their own take together as long as the longest: the results in the order of what was asked.
+pub(crate) fn side_by_side<A: Sync, R: Send>(asked: &[A], search: impl Fn(&A) -> R + Sync) -> Vec<R> {
+    std::thread::scope(|scope| {
+        let searches: Vec<_> = asked.iter().map(|one| scope.spawn(|| search(one))).collect();
+        searches.into_iter().map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
 impl Question<'_> {
     pub fn answer(&self) -> Result<Plan, FitError> {
         let flash_attention =
@@ -71,8 +80,8 @@ impl Question<'_> {
         let mut options = Vec::new();
         let mut all_found = Vec::new();
         let mut refused = None;
-        for types in &pairs {
-            match self.option(&search, *types) {
+        for searched in side_by_side(&pairs, |types| self.option(&search, *types)) {
+            match searched {
                 Ok(Some((option, found))) => {
                     options.push(option);
                     all_found.push(found);

@@ -1,10 +1,8 @@
 //! What would fit when nothing does: one change at a time, cheapest first, each searched and not guessed.
 
-use std::panic::resume_unwind;
-
 use super::Model;
 use super::plan::{PlanOption, PlanRemedy};
-use super::planner::{Question, SHORT};
+use super::planner::{Question, SHORT, side_by_side};
 use super::search::{Asked, Found, Search, Wish};
 use super::settings::CacheType;
 use crate::manifest::models;
@@ -26,12 +24,7 @@ pub(crate) fn what_would_fit(question: &Question<'_>, options: &[PlanOption]) ->
     let wishes: Vec<Wish<'_>> = question.models.iter().map(|model| model.wish.clone()).collect();
     let wishes = wishes.into_iter().map(|wish| Wish { min_context: useful(&wish), ..wish }).collect();
     let attempt = Attempt { question, wishes, types };
-    // Each is a search of its own: side by side, all take as long as the longest.
-    std::thread::scope(|scope| {
-        let attempt = &attempt;
-        let searches = Attempt::CHANGES.map(|change| scope.spawn(move || change(attempt)));
-        searches.into_iter().filter_map(|search| search.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    })
+    side_by_side(&Attempt::CHANGES, |change| change(&attempt)).into_iter().flatten().collect()
 }
 
 struct Attempt<'a> {
