@@ -10,7 +10,7 @@ use crate::command::Program;
 use crate::failure::Failure;
 use crate::fit::plan::{Plan, PlanServer};
 use crate::gguf::ShardName;
-use crate::install::store::Store;
+use crate::install::store::{SERVER, Store};
 use crate::report;
 use crate::report::launch::{LaunchReport, RunReport};
 use crate::script::arguments::{self, Argument};
@@ -198,8 +198,6 @@ pub(super) fn find_server(program: &Program, place: &LaunchArguments) -> Result<
     }
     current_server(program)
 }
-
-const SERVER: &str = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
 
 /// The server of the current build, the one in PATH, or its name for a machine that has it.
 pub(super) fn current_server(program: &Program) -> Result<ServerProgram, Failure> {

@@ -15,6 +15,9 @@ use super::InstallError;
 use super::receipt::{FILE_NAME, Receipt};
 use crate::host::replace;
 
+/// The program that a build is there for.
+pub const SERVER: &str = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
+
 const STAGING: &str = ".staging-";
 const TRASH: &str = ".trash-";
 
@@ -33,8 +36,7 @@ pub struct Installed {
 impl Installed {
     /// Its llama-server.
     pub fn server(&self) -> Option<PathBuf> {
-        const NAME: &str = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
-        let file = self.receipt.files.keys().find(|file| file.rsplit('/').next() == Some(NAME));
+        let file = self.receipt.files.keys().find(|file| file.rsplit('/').next() == Some(SERVER));
         file.map(|file| self.path.join(file))
     }
 }

@@ -22,7 +22,7 @@ th { white-space: normal; }
 th:nth-child(-n+2), td:nth-child(-n+2), th:last-child, td:last-child { text-align: left; }
 pre { overflow-x: auto; font-size: .85rem; } svg { width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; }
 .broken { color: var(--bad); font-weight: 600; } figcaption { font-size: .88rem; } figure { margin: 1rem 0; }
-@media (max-width: 40rem) { pre { font-size: .68rem; } svg text { font-size: 19px; } }
+@media (max-width: 40rem) { pre { font-size: .68rem; } svg text { font-size: 16px; } }
 ";
 
 /// Colours that tell runs apart in the line plots.
@@ -193,11 +193,13 @@ fn line_plot(series: &[Series], x_name: &str, y_name: &str) -> String {
     for step in 0..=4 {
         let share = f64::from(step) / 4.0;
         let (x_value, y_value) = (share * x_most, share * y_most);
+        // The last one would leave the page.
+        let anchor = if step == 4 { "end" } else { "middle" };
         let _ = write!(
             svg,
             "<line x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{0:.1}\" y2=\"{0:.1}\" stroke=\"var(--faint)\"/>\
              <text x=\"{1:.1}\" y=\"{2:.1}\" text-anchor=\"end\">{3}</text>\
-             <text x=\"{4:.1}\" y=\"{5}\" text-anchor=\"middle\">{6}</text>",
+             <text x=\"{4:.1}\" y=\"{5}\" text-anchor=\"{anchor}\">{6}</text>",
             y(y_value),
             LEFT - 8.0,
             y(y_value) + 4.0,
