@@ -6,6 +6,8 @@ use std::path::Path;
 
 use llama_doctor::fit;
 use llama_doctor::fit::build::Build;
+use llama_doctor::fit::checkpoint::Limits;
+use llama_doctor::fit::need::Server;
 use llama_doctor::fit::settings::{Device, Settings};
 use llama_doctor::gguf::{Bytes as _, FileBytes, Header, Model};
 use llama_doctor::units::{Bytes, MIB};
@@ -27,7 +29,24 @@ fn a_buffer_that_grows_is_said_to() {
     let one = Settings { context: 32_768, parallel: 1, kv_unified: false, ..Settings::default() };
     let alone = fit::predict(&model, &one, std::slice::from_ref(&device), Build::NEWEST).unwrap();
     assert!(alone.notes.iter().any(|note| note.contains("up to 320.7 MiB more")), "{:?}", alone.notes);
+    assert_eq!(alone.growth / MIB, 320);
     let shared = Settings { context: 32_768, ..Settings::default() };
     let shared = fit::predict(&model, &shared, std::slice::from_ref(&device), Build::NEWEST).unwrap();
     assert!(shared.notes.is_empty(), "{:?}", shared.notes);
+    assert_eq!(shared.growth, 0);
+
+    // A plan leaves room for it, so that a context that is recommended can also be filled.
+    let charged = |settings: &Settings| {
+        let server = Server {
+            model: &model,
+            settings: settings.clone(),
+            draft: None,
+            projector: None,
+            limits: Limits::default(),
+        };
+        let needs = server.needs(settings, std::slice::from_ref(&device), Build::NEWEST).unwrap();
+        needs.at(32_768, (settings.cache_type_k, settings.cache_type_v)).unwrap().devices[0].overhead
+    };
+    let difference = charged(&one) - charged(&Settings { context: 32_768, ..Settings::default() });
+    assert_eq!(difference, alone.growth);
 }

@@ -119,10 +119,11 @@ impl Needs<'_> {
                 add(&mut need.memory, projector.device);
             }
             if need.memory.total() > 0 {
-                let own = match device.measured_overhead {
+                let mut own = match device.measured_overhead {
                     Some(bytes) => vec![overhead::measured(&device.id, bytes)],
                     None => self.demands.of_process(&device.id, device.compute_capability, &settings, &prediction),
                 };
+                own.extend((prediction.growth > 0).then(|| overhead::growing(&device.id, prediction.growth)));
                 need.overhead = own.iter().map(|part| part.bytes.0).sum();
                 parts.extend(own);
             }

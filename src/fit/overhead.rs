@@ -52,6 +52,17 @@ pub struct Demands {
     heads: u64,
 }
 
+/// What the compute buffer takes once the context is full: llama.cpp reserved for an empty one.
+pub fn growing(device: &str, bytes: u64) -> OverheadPart {
+    OverheadPart {
+        device: device.to_owned(),
+        what: "compute buffer of a full context".to_owned(),
+        bytes: Bytes(bytes),
+        less_bytes: Bytes(bytes),
+        origin: "the graph of a full context, replayed; llama.cpp reserves that of an empty one".to_owned(),
+    }
+}
+
 impl Demands {
     pub fn of(model: &Model) -> Self {
         Self {

@@ -77,6 +77,8 @@ pub struct Prediction {
     /// The most tokens that one slot can hold.
     pub context_per_slot: u64,
     pub layers: Vec<LayerPlace>,
+    /// The most that a GPU's compute buffer grows while the context fills, bytes.
+    pub growth: u64,
     /// What the user should know about the figures.
     pub notes: Vec<String>,
 }
@@ -335,6 +337,7 @@ impl<'a> Predictor<'a> {
                 })
                 .collect(),
             notes: self.build.note().into_iter().chain(self.model.architecture.notes()).chain(grows(*growth)).collect(),
+            growth: *growth,
         }
     }
 }
@@ -343,7 +346,7 @@ impl<'a> Predictor<'a> {
 fn grows(bytes: u64) -> Option<String> {
     (bytes > 0).then(|| {
         format!(
-            "llama.cpp reserves for an empty cache: while the context fills, it takes up to {} more on a GPU; slots that share one cache take none",
+            "llama.cpp reserves for an empty cache: while the context fills, it takes up to {} more on a GPU, which the plan counts; slots that share one cache take none",
             Bytes(bytes)
         )
     })
