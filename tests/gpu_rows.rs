@@ -101,3 +101,20 @@ fn a_real_card_is_about_as_fast_as_estimated() {
     }
     assert_eq!(rows.lines().count(), 15);
 }
+
+#[test]
+fn no_speed_is_estimated_where_weights_are_copied_to_the_host() {
+    let model = shape("own/Mistral-Small-4-Q4_K_M.gguf");
+    let device = Device {
+        id: "CUDA0".to_owned(),
+        compute_capability: H200,
+        total: Bytes(143_771 * MIB),
+        free: Bytes(143_000 * MIB),
+        measured_overhead: None,
+    };
+    let settings = Settings { context: 4096, gpu_layers: GpuLayers::All, ..Settings::default() };
+    let devices = std::slice::from_ref(&device);
+    let prediction = fit::predict(&model, &settings, devices, Build::NEWEST).unwrap();
+    let readers = [Reader { capability: H200, bandwidth: Some(H200_BANDWIDTH) }];
+    assert_eq!(speed::estimate(&model, &settings, devices, &readers, &prediction), None);
+}

@@ -31,7 +31,7 @@ pub struct Reader {
     pub bandwidth: Option<u64>,
 }
 
-/// `None` where a device that is used has no known bandwidth.
+/// `None` where a device that is used has no known bandwidth, or a build copies weights back and forth.
 pub fn estimate(
     model: &Model,
     settings: &Settings,
@@ -39,6 +39,10 @@ pub fn estimate(
     readers: &[Reader],
     prediction: &Prediction,
 ) -> Option<Speed> {
+    // Experts that are copied to the host for each token take as long as the bus does: nothing here knows it.
+    if model.architecture.experts.precise_down {
+        return None;
+    }
     let predictor = Predictor::new(model, settings.clone(), devices, Build::NEWEST).ok()?;
     let kernels = predictor.kernels_of_one_token(prediction).ok()? as f64;
     let placement = &predictor.placement;
