@@ -48,6 +48,13 @@ fn the_verdict_comes_first_and_every_line_fits() {
 }
 
 #[test]
+fn what_the_build_says_of_itself_is_shown_to_who_asks() {
+    let machine = machine("real-h200");
+    assert!(out(&doctor(&["check", "--facts", &machine, "-v"])).contains("says: CUDA : ARCHS = 900 |"));
+    assert!(!out(&doctor(&["check", "--facts", &machine])).contains("ARCHS"));
+}
+
+#[test]
 fn a_selection_shows_only_itself() {
     let output = doctor(&["check", "--json", "--facts", &machine("library-mismatch"), "--only", "port-free,memory"]);
     let answer: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
