@@ -61,20 +61,12 @@ impl Builder<'_> {
             let k = self.head_norm(k, layer, "attn_k_norm");
             let (q, k) = (self.rope(q, NONE), self.rope(k, NONE));
             let blocks = blocks.filter(|_| self.model.block_indexer_rows(layer).is_some());
-            let mut attended = match blocks {
+            let attended = match blocks {
                 Some(blocks) => self.attend_blocks(&inputs, blocks, normed, [q, k, v], layer),
                 None => self.attend(&inputs, layer, q, k, v, Attention::PLAIN),
             };
-            let mut residual = current;
-            if self.is_last(layer) {
-                attended = self.output_rows_of(attended);
-                residual = self.output_rows_of(residual);
-            }
-            let middle = self.graph.add(attended, residual);
-            let normed = self.layer_norm(middle, layer, "ffn_norm");
-            let fed = self.feed_forward_or_experts(normed, layer);
-            current = self.graph.add(fed, middle);
-            self.end_layer(current);
+            let ends = self.is_last(layer);
+            current = self.end_block(attended, current, layer, ends);
         }
         self.finish(current, Op::RmsNorm);
     }

@@ -3,6 +3,7 @@
 
 use super::attention::CacheInputs;
 use super::builder::Builder;
+use super::streams::StreamShares;
 use super::tensor::{Id, NONE, Op};
 use crate::fit::context::Context;
 use crate::fit::model::Model;
@@ -147,20 +148,8 @@ impl Builder<'_> {
     /// The block's input, each stream's share of its output, and how the streams mix.
     pub(crate) fn before_fused_block(&mut self, streams: Id, layer: u32, block: &str) -> (Id, [Id; 2]) {
         let count = self.graph.ne(streams, 1);
-        let weight = self.needed(layer, &format!("hc_{block}_fn.weight"));
-        let scale = self.needed(layer, &format!("hc_{block}_scale.weight"));
-        let base = self.needed(layer, &format!("hc_{block}_base.weight"));
-        let scores = self.stream_scores(streams, weight);
-        let (tokens, row) = (self.graph.ne(scores, 1), self.graph.nb(scores, 1));
-        let part = |builder: &mut Self, at: u64| {
-            let scale = builder.graph.view_1d(scale, 1, at * 4);
-            let base = builder.graph.view_1d(base, count, at * count * 4);
-            let scores = builder.graph.view_2d(scores, count, tokens, row, at * count * 4);
-            let share = builder.stream_share(scores, scale, base);
-            builder.graph.scale(share)
-        };
-        let before = part(self, 0);
-        let after = part(self, 1);
+        let StreamShares { scores, scale, base, before, after } = self.stream_shares(streams, count, layer, block);
+        let tokens = self.graph.ne(scores, 1);
         let mix = self.graph.push(TensorType::F32, Op::MixStreams, [count, count, tokens, 1], &[scores, scale, base]);
         let width = self.graph.ne(streams, 0);
         let mixed = self.graph.push(TensorType::F32, Op::MixStreams, [width, tokens, 1, 1], &[streams, before]);

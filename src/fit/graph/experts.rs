@@ -259,6 +259,18 @@ impl Builder<'_> {
         if used == 1 { self.graph.cont(sum) } else { sum }
     }
 
+    /// The second half of a layer: the residual, and the feed-forward block. `ends` where only the rows that are put out go on.
+    pub(crate) fn end_block(&mut self, mixed: Id, residual: Id, layer: u32, ends: bool) -> Id {
+        let (mixed, residual) =
+            if ends { (self.output_rows_of(mixed), self.output_rows_of(residual)) } else { (mixed, residual) };
+        let middle = self.graph.add(mixed, residual);
+        let normed = self.layer_norm(middle, layer, "ffn_norm");
+        let fed = self.feed_forward_or_experts(normed, layer);
+        let current = self.graph.add(fed, middle);
+        self.end_layer(current);
+        current
+    }
+
     /// Feed-forward of a layer, whichever kind it has: dense, or experts with a shared one beside them.
     pub(crate) fn feed_forward_or_experts(&mut self, current: Id, layer: u32) -> Id {
         if !self.has(layer, "ffn_gate_inp.weight") {

@@ -42,21 +42,13 @@ impl Builder<'_> {
         let mut chosen = NONE;
         for layer in self.layers.clone() {
             let normed = self.layer_norm(current, layer, "attn_norm");
-            let mut attended = if self.model.windowed[layer as usize] {
+            let attended = if self.model.windowed[layer as usize] {
                 self.latent_attention(&inputs, normed, layer)
             } else {
                 self.chosen_attention(&inputs, indexer, normed, &mut chosen, layer)
             };
-            let mut residual = current;
-            if self.is_last(layer) {
-                attended = self.output_rows_of(attended);
-                residual = self.output_rows_of(residual);
-            }
-            let middle = self.graph.add(attended, residual);
-            let normed = self.layer_norm(middle, layer, "ffn_norm");
-            let fed = self.feed_forward_or_experts(normed, layer);
-            current = self.graph.add(fed, middle);
-            self.end_layer(current);
+            let ends = self.is_last(layer);
+            current = self.end_block(attended, current, layer, ends);
         }
         self.finish(current, Op::RmsNorm);
     }

@@ -18,21 +18,13 @@ impl Builder<'_> {
             if !drafts {
                 self.graph.expand(normed);
             }
-            let mut mixed = if self.model.recurrent[layer as usize] {
+            let mixed = if self.model.recurrent[layer as usize] {
                 self.kimi_delta_layer(states, normed, layer)
             } else {
                 self.latent_attention(&inputs, normed, layer)
             };
-            let mut residual = current;
-            if self.is_last(layer) && !drafts {
-                mixed = self.output_rows_of(mixed);
-                residual = self.output_rows_of(residual);
-            }
-            let middle = self.graph.add(mixed, residual);
-            let normed = self.layer_norm(middle, layer, "ffn_norm");
-            let fed = self.feed_forward_or_experts(normed, layer);
-            current = self.graph.add(fed, middle);
-            self.end_layer(current);
+            let ends = self.is_last(layer) && !drafts;
+            current = self.end_block(mixed, current, layer, ends);
         }
         if drafts {
             self.finish_before_rows(current);

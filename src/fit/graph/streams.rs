@@ -4,6 +4,15 @@ use super::builder::Builder;
 use super::tensor::{Id, NONE, Op};
 use crate::gguf::TensorType;
 
+/// How the residual streams share in one block.
+pub(crate) struct StreamShares {
+    pub(crate) scores: Id,
+    pub(crate) scale: Id,
+    pub(crate) base: Id,
+    pub(crate) before: Id,
+    pub(crate) after: Id,
+}
+
 impl Builder<'_> {
     pub(crate) fn hy_v4(&mut self) {
         let embedded = self.input_embedding(false);
@@ -57,9 +66,9 @@ impl Builder<'_> {
         self.graph.like(Op::Sigmoid, moved, &[])
     }
 
-    /// The block's input, and each stream's share of its output.
-    fn before_block(&mut self, streams: Id, layer: u32, block: &str) -> (Id, Id) {
-        let count = self.stream_count();
+    /// What a block begins with: the scores of all streams, their scale and base, and each stream's share in what the block reads
+    /// and in what it writes.
+    pub(crate) fn stream_shares(&mut self, streams: Id, count: u64, layer: u32, block: &str) -> StreamShares {
         let weight = self.needed(layer, &format!("hc_{block}_fn.weight"));
         let scale = self.needed(layer, &format!("hc_{block}_scale.weight"));
         let base = self.needed(layer, &format!("hc_{block}_base.weight"));
@@ -74,6 +83,13 @@ impl Builder<'_> {
         };
         let before = part(self, 0);
         let after = part(self, 1);
+        StreamShares { scores, scale, base, before, after }
+    }
+
+    /// The block's input, and each stream's share of its output.
+    fn before_block(&mut self, streams: Id, layer: u32, block: &str) -> (Id, Id) {
+        let count = self.stream_count();
+        let StreamShares { before, after, .. } = self.stream_shares(streams, count, layer, block);
         let after = self.graph.scale(after);
         (self.reduce_streams(streams, before), after)
     }
